@@ -1,0 +1,2 @@
+-- What changes, and why. A policy or function: edit its file in migrations/fixtures, and end with its line:
+-- --! include policies/user_credentials.sql
