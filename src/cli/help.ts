@@ -1,0 +1,27 @@
+import { styleText } from "node:util";
+import { command, helpWidth } from "./command.ts";
+
+/** `keyrow help [topic]`: of the program, of a command, or the settings. */
+export const help = command("help", "Shows the help of a command, or every setting (`help config`).")
+  .argument("[topic]", "a command, or config")
+  .action(async (topic: string | undefined) => {
+    const program = help.parent ?? help;
+    if (topic === "config") {
+      process.stdout.write(await settingsHelp());
+      return;
+    }
+    const found = topic === undefined ? program : program.commands.find((one) => one.name() === topic);
+    if (found) return found.outputHelp();
+    const { KeyrowError } = await import("../errors.ts");
+    const names = program.commands.map((one) => one.name()).filter((name) => name !== "help");
+    throw new KeyrowError("USAGE", {
+      message: "There is no help on this.",
+      hint: `Ask for ${names.join(", ")} or config.`,
+    });
+  });
+
+async function settingsHelp(): Promise<string> {
+  // The table and its parsers load here only: no other help needs them.
+  const { renderSettings } = await import("./settings-help.ts");
+  return renderSettings(helpWidth(process.stdout), (text) => styleText("bold", text, { stream: process.stdout }));
+}

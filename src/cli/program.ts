@@ -1,0 +1,39 @@
+import { readFileSync } from "node:fs";
+import { Command } from "commander";
+import { examples, helpWidth } from "./command.ts";
+import { help } from "./help.ts";
+import { start } from "./start.ts";
+import { token } from "./token.ts";
+
+// A command's module is cheap: what it works with is imported by its action, so that help and typing errors are fast.
+const commands = [start, token, help];
+
+/** The whole of `keyrow`; it throws a CommanderError instead of leaving the process. */
+export const program = new Command("keyrow")
+  .description("Keeps an application's credentials in its own PostgreSQL.")
+  .version(version(), "-V, --version", "print the version")
+  .helpOption("-h, --help", "show this help")
+  .helpCommand(false)
+  .showSuggestionAfterError()
+  .exitOverride()
+  // Errors are printed in one place, `report.ts`.
+  .configureOutput({
+    outputError: () => undefined,
+    getOutHelpWidth: () => helpWidth(process.stdout),
+    getErrHelpWidth: () => helpWidth(process.stderr),
+  })
+  .addHelpText(
+    "after",
+    examples(
+      ["keyrow start", "start the server"],
+      ["keyrow token --user ana@example.com", "print a token"],
+      ["keyrow help config", "every setting"],
+    ),
+  );
+
+for (const one of commands) program.addCommand(one.copyInheritedSettings(program));
+
+function version(): string {
+  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
+  return version;
+}

@@ -1,0 +1,64 @@
+import { styleText } from "node:util";
+import { CommanderError } from "commander";
+import { KeyrowError } from "../errors.ts";
+
+/** How a command ends. */
+export const exitCodes = { ok: 0, error: 1, usage: 2 } as const;
+
+/** Tells on standard error, in `error:` and `hint:` lines, why a command ends, and gives the exit code for it. */
+export async function report(error: unknown): Promise<number> {
+  if (error instanceof CommanderError) return reportUsage(error);
+  if (error instanceof KeyrowError) {
+    print("error", error.message);
+    if (error.hint) print("hint", error.hint);
+    return error.code === "USAGE" ? exitCodes.usage : exitCodes.error;
+  }
+  const { wantsDetails } = await import("../config.ts");
+  print("error", "something went wrong here (INTERNAL)");
+  if (wantsDetails()) print("debug", details(error).join("\n"));
+  else print("hint", "run it again with LOG_LEVEL=debug to see where");
+  return exitCodes.error;
+}
+
+function reportUsage(error: CommanderError): number {
+  // Help and version end the program in this way, too.
+  if (error.exitCode === 0) return exitCodes.ok;
+  // No command was given: the help is on standard error already.
+  if (error.code === "commander.help") return exitCodes.usage;
+  const [message = "", suggestion] = error.message.replace(/^error: /, "").split("\n");
+  print("error", withoutValues(message));
+  print("hint", suggestion?.replace(/^\((.*)\)$/, "$1") ?? "see `keyrow --help`");
+  return exitCodes.usage;
+}
+
+/** What was typed may be a secret in the wrong place, and standard error may be a log of a build. */
+function withoutValues(message: string): string {
+  return message.replace(/(but got \d+): .*$/s, "$1").replace(/'(--?[^=']+)=.*'/s, "'$1'");
+}
+
+/** Class, code and frames of an error, without its message: that may hold a value. */
+function details(error: unknown): string[] {
+  if (!(error instanceof Error)) return [typeof error];
+  const code = String((error as NodeJS.ErrnoException).code ?? "");
+  const stack = error.stack ?? "";
+  const end = stack.indexOf(error.message) + error.message.length;
+  const frames = stack
+    .slice(end)
+    .split("\n")
+    .filter((line) => /^ {4}at .*:\d+:\d+\)?$/.test(line));
+  return [`${error.constructor.name}${/^[A-Z0-9_]{1,40}$/.test(code) ? ` ${code}` : ""}`, ...frames];
+}
+
+function print(label: "error" | "hint" | "debug", text: string): void {
+  const told = label === "debug" ? text : text.split("\n").map(lowerCase).join("\n");
+  const shown = styleText(label === "error" ? "red" : "dim", `${label}:`, { stream: process.stderr });
+  // What came from outside, a path or a mistyped word, must not steer the terminal.
+  const lines = told.split("\n").map((line) => `${shown} ${line.replaceAll(/\p{Cc}/gu, "?")}\n`);
+  process.stderr.write(lines.join(""));
+}
+
+/** A sentence as the line of a command: without capital and full stop; names such as JWT_SECRET stay as they are. */
+function lowerCase(line: string): string {
+  const end = line.endsWith(".") && !line.slice(0, -1).includes(". ") ? line.slice(0, -1) : line;
+  return end.replace(/^[A-Z](?=[a-z ])/, (letter) => letter.toLowerCase());
+}

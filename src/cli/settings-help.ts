@@ -1,0 +1,33 @@
+import { defaultOf, type SettingName, settings } from "../settings.ts";
+
+const INTRODUCTION =
+  "Settings are environment variables, read once, at the start. A setting that is malformed, empty or unknown (any other KEYROW_... or JWT_...) stops it.";
+
+/** Every setting for a terminal of this width in columns; `bold` marks the names. */
+export function renderSettings(width: number, bold: (text: string) => string): string {
+  const blocks = (Object.keys(settings) as SettingName[]).map((name) =>
+    [
+      `${bold(name)}${describeDefault(name)}`,
+      ...wrap(settings[name].description, width - 4).map((line) => `    ${line}`),
+    ].join("\n"),
+  );
+  return `${[wrap(INTRODUCTION, width).join("\n"), ...blocks].join("\n\n")}\n`;
+}
+
+/** What stands behind a setting's name: its default in embedded mode and, where it differs, elsewhere. */
+function describeDefault(name: SettingName): string {
+  const embedded = defaultOf(name, "embedded");
+  const server = defaultOf(name, "server");
+  if (embedded === undefined) return "";
+  return embedded === server ? `  (${embedded})` : `  (${embedded}; ${server} where not embedded)`;
+}
+
+function wrap(text: string, width: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(" ")) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= width) lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
+}

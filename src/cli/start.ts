@@ -1,0 +1,22 @@
+import { command, examples } from "./command.ts";
+
+/** `keyrow start`: everything on one machine, with a PostgreSQL of its own. */
+export const start = command(
+  "start",
+  "Starts the server with a PostgreSQL of its own in the data directory; makes what is missing there, secrets and keys too.",
+)
+  .addHelpText(
+    "after",
+    examples(
+      ["keyrow start", "on http://127.0.0.1:5678, data in .keyrow"],
+      ["PORT=0 keyrow start", "on any free port, which it prints"],
+      ["KEYROW_DEMO=off keyrow start", "without demo data"],
+    ),
+  )
+  .action(async () => {
+    const { readConfig } = await import("../config.ts");
+    const config = readConfig();
+    // After the configuration: a wrong setting is told at once, before the server's modules load.
+    const { runStart } = await import("../start.ts");
+    await runStart(config);
+  });

@@ -1,0 +1,131 @@
+import { join, resolve } from "node:path";
+import { KeyrowError } from "./errors.ts";
+import type { JwtKey } from "./jwt-key.ts";
+import { nearest } from "./nearest.ts";
+import { defaultOf, type Mode, type Setting, type SettingName, settings, type Values } from "./settings.ts";
+
+/** Environment variables by name. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** What the environment says, checked and frozen. Keys are KeyObjects, which print and serialize as nothing. */
+export interface Config {
+  readonly mode: Mode;
+  /** 0 is any free port. */
+  readonly port: number;
+  readonly host: string;
+  /** Absolute. */
+  readonly dataDirectory: string;
+  /** `path` is absolute; `mayCreate` where nobody named the file, so that a mistyped path never gets a new key. */
+  readonly keyFile: { readonly path: string; readonly mayCreate: boolean };
+  readonly allowMissingKeys: boolean;
+  /** Values that one request may reveal. */
+  readonly maxReveals: number;
+  readonly graphiql: boolean;
+  readonly demo: boolean;
+  readonly logLevel: Values["LOG_LEVEL"];
+  readonly jwt: {
+    /** Undefined in embedded mode where none is given: its secret is then in the data directory. */
+    readonly key: JwtKey | undefined;
+    readonly audience: string;
+    readonly issuer: string | undefined;
+    readonly userClaim: string;
+    readonly provision: boolean;
+  };
+}
+
+const names = Object.keys(settings) as SettingName[];
+
+/**
+ * Reads the settings, the only place that does. Throws CONFIG_INVALID with a line for every problem: the setting's
+ * name, what is wrong and the remedy, never what was given.
+ */
+export function readConfig(env: Environment = process.env, mode: Mode = "embedded"): Config {
+  const problems: string[] = [];
+  const entries = names.map((name) => [name, readSetting(name, env, mode, problems)]);
+  const values = Object.fromEntries(entries) as Values;
+  problems.push(...conflicts(env, mode), ...unknownSettings(env));
+  if (problems.length > 0) {
+    throw new KeyrowError("CONFIG_INVALID", {
+      message: problems.join("\n"),
+      hint: "`keyrow help config` lists every setting.",
+    });
+  }
+  return toConfig(values, mode);
+}
+
+/** Whether errors should say where they happened (LOG_LEVEL is debug or trace); never throws, whatever is set. */
+export function wantsDetails(env: Environment = process.env): boolean {
+  return env.LOG_LEVEL === "debug" || env.LOG_LEVEL === "trace";
+}
+
+function readSetting(name: SettingName, env: Environment, mode: Mode, problems: string[]): unknown {
+  const { parser, remedy } = settings[name] as Setting<unknown>;
+  const given = env[name];
+  // An empty value is mostly a template that found nothing: taking it as "unset" would turn off JWT_ISSUER unseen.
+  if (given === "") {
+    problems.push(`${name}: it is set, but empty; ${remedy}, or unset it`);
+    return;
+  }
+  const text = given ?? defaultOf(name, mode);
+  if (text === undefined) return;
+  const result = parser.safeParse(text);
+  if (result.success) return result.data;
+  problems.push(`${name}: ${result.error.issues[0]?.message}; ${remedy}`);
+}
+
+function conflicts(env: Environment, mode: Mode): string[] {
+  if (env.JWT_SECRET !== undefined && env.JWT_PUBLIC_KEY !== undefined) {
+    return ["JWT_SECRET, JWT_PUBLIC_KEY: both are set; unset the one that your tokens are not signed for"];
+  }
+  // Nothing makes a secret outside embedded mode, or two servers would each have their own.
+  if (mode === "server" && env.JWT_SECRET === undefined && env.JWT_PUBLIC_KEY === undefined) {
+    return ["JWT_SECRET, JWT_PUBLIC_KEY: neither is set; set one, for without it no token can be verified"];
+  }
+  return [];
+}
+
+function unknownSettings(env: Environment): string[] {
+  const known = new Set<string>(names);
+  return Object.keys(env)
+    .filter((name) => /^(KEYROW|JWT)_/.test(name) && !name.startsWith("KEYROW_TEST_") && !known.has(name))
+    .sort()
+    .map((name) => {
+      const meant = suggestion(name);
+      // A name is not a secret, but it goes to a terminal: nothing in it may steer that.
+      const shown = name.slice(0, 64).replaceAll(/\W/g, "?");
+      return `${shown}: there is no such setting; ${meant ? `did you mean ${meant}?` : "unset it"}`;
+    });
+}
+
+function suggestion(name: string): string | undefined {
+  // Compared without prefixes: KEYROW_PROT is more like PORT than like KEYROW_DEMO.
+  const bare = (text: string) => text.slice(0, 64).replace(/^((KEYROW|JWT)_)+/, "");
+  const found = nearest(bare(name), names.map(bare));
+  return names.find((known) => bare(known) === found);
+}
+
+function toConfig(values: Values, mode: Mode): Config {
+  const dataDirectory = resolve(values.KEYROW_DATA_DIR);
+  return Object.freeze({
+    mode,
+    port: values.PORT,
+    host: values.HOST,
+    dataDirectory,
+    keyFile: Object.freeze({
+      path: resolve(values.KEYROW_KEY_FILE ?? join(dataDirectory, "keys.json")),
+      mayCreate: values.KEYROW_KEY_FILE === undefined && mode === "embedded",
+    }),
+    allowMissingKeys: values.KEYROW_ALLOW_MISSING_KEYS,
+    maxReveals: values.KEYROW_MAX_REVEALS,
+    graphiql: values.KEYROW_GRAPHIQL,
+    demo: values.KEYROW_DEMO,
+    logLevel: values.LOG_LEVEL,
+    jwt: Object.freeze({
+      key: values.JWT_SECRET ?? values.JWT_PUBLIC_KEY,
+      audience: values.JWT_AUDIENCE,
+      issuer: values.JWT_ISSUER,
+      userClaim: values.JWT_USER_CLAIM,
+      provision: values.JWT_PROVISION,
+    }),
+  });
+}

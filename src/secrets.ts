@@ -1,0 +1,175 @@
+import { randomBytes } from "node:crypto";
+import { constants, type Stats } from "node:fs";
+import { type FileHandle, link, mkdir, open, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { KeyrowError } from "./errors.ts";
+import { parseJson } from "./json.ts";
+
+const password = z.string().regex(/^[A-Za-z0-9_-]{43}$/);
+
+const format = z.strictObject({
+  version: z.literal(1),
+  // Its text is the secret (the bytes of it in UTF-8), so that as JWT_SECRET it verifies the same tokens.
+  jwtSecret: z.string().regex(/^[A-Za-z0-9_-]{64}$/),
+  postgres: z.strictObject({
+    superuser: password,
+    keyrow_authenticator: password,
+    keyrow_worker: password,
+    keyrow_migrate: password,
+  }),
+});
+
+/** The secrets that embedded mode makes for itself: base64url texts, of 48 random bytes (tokens) and 32 (passwords). */
+export type EmbeddedSecrets = Readonly<z.infer<typeof format>>;
+
+const FILE = "secrets.json";
+const MAX_FILE_BYTES = 64 * 1024;
+const RESTORE = "Restore it from a backup: the embedded PostgreSQL knows the passwords in it and no others.";
+
+/**
+ * The secrets of a data directory, made at the first call (directory and all); of two calls at once both get the same.
+ * Throws DATA_DIRECTORY, which says what is wrong and the remedy, never what the file holds.
+ */
+export async function embeddedSecrets(directory: string): Promise<EmbeddedSecrets> {
+  const present = await readSecrets(directory);
+  if (present) return present;
+  await createFile(directory, newSecrets());
+  const made = await readSecrets(directory);
+  if (made) return made;
+  throw fault(directory, `lost its ${FILE} while it was read`, "Leave the directory to one process at a time.");
+}
+
+/** The secrets of a data directory, or undefined where there are none yet; makes nothing, throws DATA_DIRECTORY. */
+export async function readSecrets(directory: string): Promise<EmbeddedSecrets | undefined> {
+  let handle: FileHandle | undefined;
+  try {
+    // Non-blocking, for opening a FIFO would wait for ever; no link, for it may lead to somebody else's file.
+    handle = await open(join(directory, FILE), constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
+    checkStats(directory, await handle.stat(), await ownerOf(directory));
+    return parse(directory, await handle.readFile("utf8"));
+  } catch (error) {
+    if (errno(error) === "ENOENT") return undefined;
+    throw error instanceof KeyrowError ? error : fileFault(directory, error);
+  } finally {
+    await handle?.close();
+  }
+}
+
+function checkStats(directory: string, stats: Stats, owner: number): void {
+  const path = join(directory, FILE);
+  if (!stats.isFile()) throw fault(directory, `holds a ${FILE} that is not a file`, `Move away ${path}.`);
+  if (stats.mode & 0o077) throw fault(directory, `holds a ${FILE} that others may open`, `Run: chmod 600 ${path}`);
+  if (stats.size > MAX_FILE_BYTES) throw fault(directory, `holds a ${FILE} that is too large to be one`, RESTORE);
+  // In a directory that others may write to, somebody could have put their own secrets here before the first start.
+  if (stats.uid !== process.geteuid?.() && stats.uid !== owner) {
+    throw fault(directory, `holds a ${FILE} of another user`, "Use a directory that is yours alone.");
+  }
+}
+
+async function ownerOf(directory: string): Promise<number> {
+  const handle = await open(directory, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    const { mode, uid } = await handle.stat();
+    const anyoneMayReplace = (mode & 0o002) !== 0 && (mode & 0o1000) === 0;
+    if (anyoneMayReplace) throw fault(directory, "may be written to by everybody", `Run: chmod o-w ${directory}`);
+    return uid;
+  } finally {
+    await handle.close();
+  }
+}
+
+function parse(directory: string, text: string): EmbeddedSecrets {
+  let file: unknown;
+  try {
+    file = parseJson(text);
+  } catch {
+    throw fault(directory, `holds a damaged ${FILE} (it is not JSON)`, RESTORE);
+  }
+  const result = format.safeParse(file);
+  if (result.success) return result.data;
+  // The place alone, and only where it is a name of ours: the rest may be a secret that slipped.
+  const place = result.error.issues[0]?.path.join(".") || "its fields";
+  throw fault(directory, `holds a damaged ${FILE} (${place})`, RESTORE);
+}
+
+function newSecrets(): EmbeddedSecrets {
+  const random = (bytes: number) => randomBytes(bytes).toString("base64url");
+  return {
+    version: 1,
+    jwtSecret: random(48),
+    postgres: {
+      superuser: random(32),
+      keyrow_authenticator: random(32),
+      keyrow_worker: random(32),
+      keyrow_migrate: random(32),
+    },
+  };
+}
+
+/** Puts the file there whole or not at all, on the disk when it returns; where one is already, that one stays. */
+async function createFile(directory: string, secrets: EmbeddedSecrets): Promise<void> {
+  const temporary = join(directory, `${FILE}.${randomBytes(6).toString("hex")}.tmp`);
+  try {
+    // Others may pass through but not look around: PostgreSQL, which never runs as root, has its own directory inside.
+    await mkdir(directory, { recursive: true, mode: 0o711 });
+    await write(temporary, `${JSON.stringify(secrets, null, 2)}\n`);
+    // A link and not a rename: it fails where a file is, so of two starts at once one loses and reads the other's.
+    await link(temporary, join(directory, FILE));
+    await syncDirectory(directory);
+  } catch (error) {
+    if (errno(error) !== "EEXIST") throw fileFault(directory, error);
+  } finally {
+    await rm(temporary, { force: true }).catch(() => undefined);
+  }
+}
+
+async function write(path: string, text: string): Promise<void> {
+  const handle = await open(path, "wx", 0o600);
+  try {
+    // The umask may have taken more than it should.
+    await handle.chmod(0o600);
+    await handle.writeFile(text);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+async function syncDirectory(directory: string): Promise<void> {
+  const handle = await open(directory, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+function fault(directory: string, what: string, hint: string): KeyrowError {
+  return new KeyrowError("DATA_DIRECTORY", { message: `The data directory ${directory} ${what}.`, hint });
+}
+
+function fileFault(directory: string, error: unknown): KeyrowError {
+  const code = errno(error);
+  switch (code) {
+    case "ELOOP":
+      return fault(directory, `holds a ${FILE} that is a link`, "Put the file itself there.");
+    case "EEXIST":
+    case "ENOTDIR":
+      return fault(directory, "is not a directory", "Set KEYROW_DATA_DIR to the path of a directory.");
+    case "EACCES":
+    case "EPERM":
+    case "EROFS":
+      return fault(
+        directory,
+        `can't be used by this user (${code})`,
+        "Make this user its owner, or set KEYROW_DATA_DIR to a directory of theirs.",
+      );
+    default:
+      return fault(directory, `can't be used (${code})`, "Check the path and the space on the disk.");
+  }
+}
+
+function errno(error: unknown): string {
+  return (error as NodeJS.ErrnoException).code ?? "unknown error";
+}

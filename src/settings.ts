@@ -1,0 +1,157 @@
+import { z } from "zod";
+import { publicKey, secretKey } from "./jwt-key.ts";
+
+/** `embedded`: `keyrow start` with a PostgreSQL and secrets of its own; `server`: everything is given from outside. */
+export type Mode = "embedded" | "server";
+
+/** One environment variable: what it is, how it is read, and what to do when it can't be. */
+export interface Setting<T> {
+  /** As one would write it; one for each mode where they differ. None: the setting may be absent. */
+  readonly default?: string | Readonly<Record<Mode, string>>;
+  readonly description: string;
+  /** Its messages are printed, so they must never repeat the text. */
+  readonly parser: z.ZodType<T, string>;
+  readonly remedy: string;
+}
+
+type WithDefault<T> = Setting<T> & Required<Pick<Setting<T>, "default">>;
+
+const setting = <T>(it: WithDefault<T>): Setting<T> => it;
+const optional = <T>(it: Omit<Setting<T>, "default">): Setting<T | undefined> => it;
+
+const whole = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d{1,9}$/, "it is not a whole number")
+    .transform(Number)
+    .refine((value) => value >= min && value <= max, "it is out of range");
+
+const words = { on: true, true: true, "1": true, yes: true, off: false, false: false, "0": false, no: false } as const;
+const yesOrNo = z
+  .string()
+  .toLowerCase()
+  .pipe(z.enum(Object.keys(words) as Array<keyof typeof words>, "it is neither on nor off"))
+  .transform((word): boolean => words[word]);
+
+const text = z.string().regex(/^[\x21-\x7e]{1,255}$/, "it is not plain text of at most 255 characters without spaces");
+const path = z.string().regex(/^\P{Cc}{1,1024}$/u, "it is not a path");
+
+const key = <T>(read: (text: string) => T) =>
+  z.string().transform((given, context): T => {
+    try {
+      return read(given);
+    } catch (error) {
+      context.addIssue({ code: "custom", message: (error as Error).message });
+      return z.NEVER;
+    }
+  });
+
+const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
+
+// RFC 7519, section 4.1, and what provisioning reads: none of these can name a user as well.
+const takenClaims = ["iss", "aud", "exp", "nbf", "iat", "jti", "email", "email_verified", "name"];
+
+/** Every setting there is. What the help, the reference page and the reader know of settings, they know from here. */
+export const settings = {
+  PORT: setting({
+    default: "5678",
+    description: "The port to listen on. 0 takes any free one.",
+    parser: whole(0, 65_535),
+    remedy: "give a number from 0 to 65535",
+  }),
+  HOST: setting({
+    default: "127.0.0.1",
+    description: "The address to listen on. 0.0.0.0 is all of them: then the network can reach it.",
+    parser: z.union([z.ipv4(), z.ipv6(), z.hostname()], "it is neither an address nor a host name"),
+    remedy: "give an IP address or a host name, without port or brackets",
+  }),
+  KEYROW_DATA_DIR: setting({
+    default: ".keyrow",
+    description: "The directory of the embedded PostgreSQL, its secrets and the local key file.",
+    parser: path,
+    remedy: "give the path of a directory that only you may write to",
+  }),
+  JWT_SECRET: optional({
+    description:
+      "The secret that tokens are signed with (HS256), 32 bytes or more. In embedded mode one is made where neither this nor JWT_PUBLIC_KEY is set.",
+    parser: key(secretKey),
+    remedy: "give 32 bytes or more, as `openssl rand -base64 48` makes them",
+  }),
+  JWT_PUBLIC_KEY: optional({
+    description:
+      "The public key of whoever signs the tokens, as a PEM text: RSA of 2048 bits or more (RS256) or P-256 (ES256). Line ends may be written as \\n.",
+    parser: key(publicKey),
+    remedy: "give one PUBLIC KEY in PEM, RSA of 2048 bits or more or P-256",
+  }),
+  JWT_AUDIENCE: setting({
+    default: "keyrow",
+    description: "What a token's `aud` must be or hold.",
+    parser: text,
+    remedy: "give the audience that your issuer writes",
+  }),
+  JWT_ISSUER: optional({
+    description: "What a token's `iss` must be. Not checked where unset.",
+    parser: text,
+    remedy: "give the issuer letter by letter, or leave it unset",
+  }),
+  JWT_USER_CLAIM: setting({
+    default: "sub",
+    description: "The claim that holds the user's id, a UUID.",
+    parser: text.refine((name) => !takenClaims.includes(name), "this claim has a meaning of its own"),
+    remedy: "give the name of one claim at the top level of the token",
+  }),
+  JWT_PROVISION: setting({
+    default: { embedded: "on", server: "off" },
+    description: "Whether a user's row is made at their first valid token.",
+    parser: yesOrNo,
+    remedy: "give on or off",
+  }),
+  KEYROW_KEY_FILE: optional({
+    description:
+      "The file of the local keys. Where unset, it is keys.json in the data directory, made at the first start; a file named here must exist.",
+    parser: path,
+    remedy: "give the path of the key file",
+  }),
+  KEYROW_ALLOW_MISSING_KEYS: setting({
+    default: "off",
+    description: "Start although some rows are sealed under keys that are not in the key file. Those can't be opened.",
+    parser: yesOrNo,
+    remedy: "give on or off",
+  }),
+  KEYROW_MAX_REVEALS: setting({
+    default: "1000",
+    description: "How many values one request may reveal.",
+    parser: whole(1, 100_000),
+    remedy: "give a number from 1 to 100000",
+  }),
+  KEYROW_GRAPHIQL: setting({
+    default: { embedded: "on", server: "off" },
+    description: "Whether GraphiQL is served at /graphiql.",
+    parser: yesOrNo,
+    remedy: "give on or off",
+  }),
+  KEYROW_DEMO: setting({
+    default: { embedded: "on", server: "off" },
+    description: "Whether demo users and credentials are loaded into an embedded database at its first start.",
+    parser: yesOrNo,
+    remedy: "give on or off",
+  }),
+  LOG_LEVEL: setting({
+    default: "info",
+    description: "The least that is logged.",
+    parser: z.enum(logLevels, "it is not a level"),
+    remedy: `give ${logLevels.slice(0, -1).join(", ")} or silent`,
+  }),
+} as const;
+
+/** The name of a setting. */
+export type SettingName = keyof typeof settings;
+
+/** What the settings hold once read. */
+export type Values = { [N in SettingName]: (typeof settings)[N] extends Setting<infer T> ? T : never };
+
+/** The setting's default in a mode, as one would write it; undefined where it has none. */
+export function defaultOf(name: SettingName, mode: Mode): string | undefined {
+  const given: Setting<unknown>["default"] = (settings[name] as Setting<unknown>).default;
+  return typeof given === "object" ? given[mode] : given;
+}

@@ -1,0 +1,158 @@
+import { randomUUID } from "node:crypto";
+import jwt from "jsonwebtoken";
+import { KeyrowError } from "./errors.ts";
+import { parseJsonBytes } from "./json.ts";
+import type { JwtKey } from "./jwt-key.ts";
+
+/** What a token must satisfy, and what one that is made here says. */
+export interface TokenRules {
+  readonly key: JwtKey;
+  readonly audience: string;
+  /** Undefined: `iss` is neither checked nor written. */
+  readonly issuer: string | undefined;
+  /** The claim that holds the user's id. */
+  readonly userClaim: string;
+}
+
+/** What is passed on of a valid token, and nothing else. */
+export interface Claims {
+  /** A UUID in lower case. */
+  readonly userId: string;
+  /** Seconds since 1970. */
+  readonly expiresAt: number;
+  /** At most 254 characters, and not where the issuer says that it is unverified. */
+  readonly email?: string;
+  /** 1 to 200 characters. */
+  readonly name?: string;
+}
+
+/** What `keyrow token` asks for; `expiresIn` in seconds. */
+export interface TokenRequest {
+  readonly userId: string;
+  readonly expiresIn: number;
+  readonly email?: string;
+  readonly name?: string;
+}
+
+const MAX_TOKEN_BYTES = 8 * 1024;
+const CLOCK_TOLERANCE_SECONDS = 5;
+// The year 9999: a later date is a mistake, and 1e400 would read as Infinity, a token for ever.
+const MAX_DATE = 253_402_300_799;
+
+// RFC 6750, section 2.1, with the letters of a JWT alone. ASCII, so characters are bytes.
+const bearer = /^bearer +([\w.-]+)$/i;
+const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+const emailAddress = /^[^\s\p{C}@]{1,64}@[^\s\p{C}@]{1,189}$/u;
+const personName = /^[^\p{Cc}\p{Cs}]{1,200}$/u;
+
+/**
+ * Makes the check of the Authorization header. Give it `request.headersDistinct.authorization`: of several headers
+ * `request.headers` silently keeps the first. Whatever is wrong is UNAUTHENTICATED, without a reason; `now` is in ms.
+ */
+export function createVerifier(
+  rules: TokenRules,
+  now: () => number = Date.now,
+): (authorization: string | readonly string[] | undefined) => Claims {
+  return (authorization) => {
+    try {
+      const payload = verifyJws(bearerToken(authorization), rules.key, {
+        audience: rules.audience,
+        ...(rules.issuer !== undefined && { issuer: rules.issuer }),
+        clockTimestamp: Math.floor(now() / 1000),
+        clockTolerance: CLOCK_TOLERANCE_SECONDS,
+      });
+      return claimsOf(parseObject(payload), rules.userClaim);
+    } catch {
+      // No cause either: what it says would end up beside the token's user in somebody's log or answer.
+      throw new KeyrowError("UNAUTHENTICATED");
+    }
+  };
+}
+
+/**
+ * Checks form, header and signature of a compact JWS (RFC 7515) and gives its payload's bytes; `checks` are
+ * jsonwebtoken's. Throws an Error of any kind, which is for this process alone.
+ */
+export function verifyJws(token: string, { algorithm, key }: JwtKey, checks: jwt.VerifyOptions = {}): Buffer {
+  if (token.length > MAX_TOKEN_BYTES) throw new Error("too long");
+  const parts = token.split(".");
+  const [header, payload, signature] = parts.map(decode);
+  if (parts.length !== 3 || !header || !payload || !signature) throw new Error("not three parts");
+  const { alg, crit, b64 } = parseObject(header);
+  // jsonwebtoken ignores `crit`, and `b64` with it: both say that the rest must be read in another way (RFC 7797).
+  if (alg !== algorithm || crit !== undefined || b64 !== undefined) throw new Error("not a header we read");
+  jwt.verify(token, key, { ...checks, algorithms: [algorithm] });
+  return payload;
+}
+
+/** Makes the signer of tokens that `createVerifier` with the same rules takes. Throws CONFIG_INVALID without a secret. */
+export function createSigner(rules: TokenRules, now: () => number = Date.now): (request: TokenRequest) => string {
+  const { algorithm, key } = rules.key;
+  if (algorithm !== "HS256") {
+    throw new KeyrowError("CONFIG_INVALID", {
+      message: "There is no secret to sign with: JWT_PUBLIC_KEY can only verify.",
+      hint: "Get the token from whoever holds the private key.",
+    });
+  }
+  return ({ userId, expiresIn, email, name }) => {
+    if (!uuid.test(userId) || !Number.isSafeInteger(expiresIn) || expiresIn <= 0) throw new KeyrowError("VALIDATION");
+    const iat = Math.floor(now() / 1000);
+    const payload = {
+      [rules.userClaim]: userId.toLowerCase(),
+      aud: rules.audience,
+      iss: rules.issuer,
+      iat,
+      exp: iat + expiresIn,
+      jti: randomUUID(),
+      email,
+      name,
+    };
+    // Through JSON, for jsonwebtoken refuses claims that are there and undefined.
+    return jwt.sign(JSON.parse(JSON.stringify(payload)) as object, key, { algorithm });
+  };
+}
+
+function bearerToken(authorization: string | readonly string[] | undefined): string {
+  const headers = typeof authorization === "string" ? [authorization] : (authorization ?? []);
+  const [header] = headers;
+  if (headers.length !== 1 || header === undefined) throw new Error("not one header");
+  // Before anything reads it, the pattern included.
+  if (header.length > "Bearer ".length + MAX_TOKEN_BYTES) throw new Error("too long");
+  const token = bearer.exec(header)?.[1];
+  if (token === undefined) throw new Error("not a bearer token");
+  return token;
+}
+
+/** Base64url as RFC 7515 writes it: Node's reader skips what it does not know, so one token would have many spellings. */
+function decode(part: string): Buffer | undefined {
+  const bytes = Buffer.from(part, "base64url");
+  return part !== "" && bytes.toString("base64url") === part ? bytes : undefined;
+}
+
+function parseObject(bytes: Buffer): Record<string, unknown> {
+  const value = parseJsonBytes(bytes);
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new Error("not an object");
+  // Without a prototype: a claim named `constructor` is there only if the token has it.
+  return Object.assign(Object.create(null), value);
+}
+
+/** What jsonwebtoken leaves unchecked: that `exp` is there, that dates are dates, and the form of `aud` and the user. */
+function claimsOf(payload: Record<string, unknown>, userClaim: string): Claims {
+  const { exp, nbf, iat, aud, email, name, email_verified: verified = true } = payload;
+  if (!isDate(exp)) throw new Error("no expiry");
+  if ((nbf !== undefined && !isDate(nbf)) || (iat !== undefined && !isDate(iat))) throw new Error("not a date");
+  if (Array.isArray(aud) && !aud.every((one) => typeof one === "string")) throw new Error("not an audience");
+  const userId = payload[userClaim];
+  if (typeof userId !== "string" || !uuid.test(userId)) throw new Error("not a user");
+  return Object.freeze({
+    userId: userId.toLowerCase(),
+    expiresAt: exp,
+    // Some issuers write the words "true" and "false".
+    ...(typeof email === "string" && emailAddress.test(email) && String(verified) === "true" && { email }),
+    ...(typeof name === "string" && personName.test(name) && { name }),
+  });
+}
+
+function isDate(value: unknown): value is number {
+  return typeof value === "number" && value >= 0 && value <= MAX_DATE;
+}

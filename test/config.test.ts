@@ -1,0 +1,195 @@
+import { generateKeyPairSync, type KeyObject } from "node:crypto";
+import { isAbsolute, join, resolve } from "node:path";
+import test from "ava";
+import { type Config, type Environment, readConfig, wantsDetails } from "../src/config.ts";
+import { KeyrowError } from "../src/errors.ts";
+
+const secret = "an-example-of-a-secret-of-48-bytes-for-tests-only";
+const pem = (key: KeyObject) => key.export({ type: "spki", format: "pem" }).toString();
+const rsa = generateKeyPairSync("rsa", { modulusLength: 2048 });
+const ec = generateKeyPairSync("ec", { namedCurve: "P-256" });
+const rsaPem = pem(rsa.publicKey);
+
+function refusal(env: Environment, mode?: "embedded" | "server"): string {
+  try {
+    readConfig(env, mode);
+  } catch (error) {
+    if (error instanceof KeyrowError && error.code === "CONFIG_INVALID") return error.message;
+    throw error;
+  }
+  throw new Error("it was accepted");
+}
+
+test("nothing set is embedded mode with its defaults", (t) => {
+  const config = readConfig({});
+  t.like(config, {
+    mode: "embedded",
+    port: 5678,
+    host: "127.0.0.1",
+    dataDirectory: resolve(".keyrow"),
+    keyFile: { path: resolve(".keyrow/keys.json"), mayCreate: true },
+    allowMissingKeys: false,
+    maxReveals: 1000,
+    graphiql: true,
+    demo: true,
+    logLevel: "info",
+    jwt: { key: undefined, audience: "keyrow", issuer: undefined, userClaim: "sub", provision: true },
+  });
+});
+
+test("a server provisions, demonstrates and shows GraphiQL only when told to", (t) => {
+  const config = readConfig({ JWT_SECRET: secret }, "server");
+  t.false(config.graphiql);
+  t.false(config.demo);
+  t.false(config.jwt.provision);
+  t.false(config.keyFile.mayCreate);
+});
+
+test("the configuration is frozen, whole", (t) => {
+  const config = readConfig({});
+  t.true([config, config.jwt, config.keyFile].every(Object.isFrozen));
+});
+
+test("a secret never shows when the configuration is printed or serialized", async (t) => {
+  const { inspect } = await import("node:util");
+  const config = readConfig({ JWT_SECRET: secret });
+  t.is(config.jwt.key?.algorithm, "HS256");
+  t.notRegex(inspect(config, { depth: null, showHidden: true }) + JSON.stringify(config), /an-example/);
+});
+
+const accepted: Array<[title: string, env: Environment, get: (config: Config) => unknown, expected: unknown]> = [
+  ["port 0, which is any free one", { PORT: "0" }, (it) => it.port, 0],
+  ["the last port", { PORT: "65535" }, (it) => it.port, 65_535],
+  ["an IPv6 address", { HOST: "::1" }, (it) => it.host, "::1"],
+  ["a host name", { HOST: "localhost" }, (it) => it.host, "localhost"],
+  ["a boolean in capitals", { KEYROW_DEMO: "OFF" }, (it) => it.demo, false],
+  ["yes", { KEYROW_ALLOW_MISSING_KEYS: "yes" }, (it) => it.allowMissingKeys, true],
+  ["1", { KEYROW_ALLOW_MISSING_KEYS: "1" }, (it) => it.allowMissingKeys, true],
+  ["true", { KEYROW_ALLOW_MISSING_KEYS: "true" }, (it) => it.allowMissingKeys, true],
+  ["no", { JWT_PROVISION: "no" }, (it) => it.jwt.provision, false],
+  ["0", { JWT_PROVISION: "0" }, (it) => it.jwt.provision, false],
+  ["false", { KEYROW_GRAPHIQL: "false" }, (it) => it.graphiql, false],
+  ["silence", { LOG_LEVEL: "silent" }, (it) => it.logLevel, "silent"],
+  ["a secret of 32 bytes", { JWT_SECRET: "x".repeat(32) }, (it) => it.jwt.key?.algorithm, "HS256"],
+  ["16 letters of two bytes", { JWT_SECRET: "ä".repeat(16) }, (it) => it.jwt.key?.algorithm, "HS256"],
+  ["an RSA key", { JWT_PUBLIC_KEY: rsaPem }, (it) => it.jwt.key?.algorithm, "RS256"],
+  [
+    "an RSA key with \\n",
+    { JWT_PUBLIC_KEY: rsaPem.replaceAll("\n", "\\n") },
+    (it) => it.jwt.key?.key.asymmetricKeyType,
+    "rsa",
+  ],
+  ["a P-256 key", { JWT_PUBLIC_KEY: pem(ec.publicKey) }, (it) => it.jwt.key?.algorithm, "ES256"],
+  ["an issuer that is a URL", { JWT_ISSUER: "https://id.example/" }, (it) => it.jwt.issuer, "https://id.example/"],
+  [
+    "a claim that is a URL",
+    { JWT_USER_CLAIM: "https://id.example/uid" },
+    (it) => it.jwt.userClaim,
+    "https://id.example/uid",
+  ],
+  ["a setting of the tests", { KEYROW_TEST_ANYTHING: "x" }, (it) => it.port, 5678],
+  ["settings of others", { PGHOST: "x", JWTSOMETHING: "x", KEYROWX: "x" }, (it) => it.port, 5678],
+];
+for (const [title, env, get, expected] of accepted) {
+  test(`takes ${title}`, (t) => t.is(get(readConfig(env)), expected));
+}
+
+test("paths become absolute, and a key file that was named is never made", (t) => {
+  const config = readConfig({ KEYROW_DATA_DIR: "some/where", KEYROW_KEY_FILE: "keys/mine.json" });
+  t.true(isAbsolute(config.dataDirectory) && config.dataDirectory.endsWith(join("some", "where")));
+  t.deepEqual(config.keyFile, { path: resolve("keys/mine.json"), mayCreate: false });
+});
+
+// Malformed values are marked: none may come back in the message.
+const mark = "hunter2";
+const pems = {
+  "an RSA key of 1024 bits": [pem(generateKeyPairSync("rsa", { modulusLength: 1024 }).publicKey), /shorter than 2048/],
+  "an RSA key with exponent 3": [
+    pem(generateKeyPairSync("rsa", { modulusLength: 2048, publicExponent: 3 }).publicKey),
+    /exponent/,
+  ],
+  "an RSA-PSS key": [pem(generateKeyPairSync("rsa-pss", { modulusLength: 2048 }).publicKey), /not supported/],
+  "a P-384 key": [pem(generateKeyPairSync("ec", { namedCurve: "P-384" }).publicKey), /other than P-256/],
+  "a secp256k1 key": [pem(generateKeyPairSync("ec", { namedCurve: "secp256k1" }).publicKey), /other than P-256/],
+  "an Ed25519 key": [pem(generateKeyPairSync("ed25519").publicKey), /Ed25519/],
+  "an X25519 key": [pem(generateKeyPairSync("x25519").publicKey), /not supported/],
+  "a private key": [rsa.privateKey.export({ type: "pkcs8", format: "pem" }).toString(), /private key/],
+  "an old private key": [rsa.privateKey.export({ type: "pkcs1", format: "pem" }).toString(), /private key/],
+  "a private key after a public one": [
+    rsaPem + rsa.privateKey.export({ type: "pkcs8", format: "pem" }),
+    /more than one key/,
+  ],
+  "two keys": [rsaPem + pem(ec.publicKey), /more than one key/],
+  "a certificate": [rsaPem.replaceAll("PUBLIC KEY", "CERTIFICATE"), /certificate/],
+  "a damaged key": [rsaPem.replace("MII", "AAA"), /can't be read/],
+  "a text": [mark, /not a PEM text/],
+} satisfies Record<string, [string, RegExp]>;
+
+const refused: Array<[title: string, env: Environment, expected: RegExp]> = [
+  ["a port that is no number", { PORT: mark }, /^PORT: .*0 to 65535$/],
+  ["port 65536", { PORT: "65536" }, /^PORT: it is out of range/],
+  ["a negative port", { PORT: "-1" }, /^PORT: /],
+  ["a port in hexadecimal", { PORT: "0x10" }, /^PORT: /],
+  ["a port with a space", { PORT: " 80" }, /^PORT: /],
+  ["a host with a port", { HOST: `${mark}:80` }, /^HOST: .*without port/],
+  ["a host with a scheme", { HOST: `http://${mark}` }, /^HOST: /],
+  ["a directory with a newline", { KEYROW_DATA_DIR: `${mark}\n` }, /^KEYROW_DATA_DIR: it is not a path/],
+  ["an empty key file", { KEYROW_KEY_FILE: "" }, /^KEYROW_KEY_FILE: it is set, but empty/],
+  ["a secret of 31 bytes", { JWT_SECRET: mark.padEnd(31, "x") }, /^JWT_SECRET: it is shorter than 32 bytes; .*openssl/],
+  ["an empty secret", { JWT_SECRET: "" }, /^JWT_SECRET: it is set, but empty/],
+  ["a public key as secret", { JWT_SECRET: rsaPem }, /^JWT_SECRET: this is a PEM text/],
+  ["a secret that was no UTF-8", { JWT_SECRET: mark + "\ufffd".repeat(30) }, /^JWT_SECRET: it is not UTF-8/],
+  ...Object.entries(pems).map(([title, [text, reason]]): [string, Environment, RegExp] => [
+    `${title} as public key`,
+    { JWT_PUBLIC_KEY: text },
+    new RegExp(`^JWT_PUBLIC_KEY: .*${reason.source}.*PEM`),
+  ]),
+  ["an empty audience", { JWT_AUDIENCE: "" }, /^JWT_AUDIENCE: /],
+  ["an audience with a space", { JWT_AUDIENCE: `${mark} x` }, /^JWT_AUDIENCE: /],
+  ["an empty issuer, which would check nothing", { JWT_ISSUER: "" }, /^JWT_ISSUER: .*unset/],
+  ["a user claim that is the expiry", { JWT_USER_CLAIM: "exp" }, /^JWT_USER_CLAIM: /],
+  ["a boolean that is none", { JWT_PROVISION: mark }, /^JWT_PROVISION: .*on or off$/],
+  ["2 for a boolean", { KEYROW_ALLOW_MISSING_KEYS: "2" }, /^KEYROW_ALLOW_MISSING_KEYS: /],
+  ["GraphiQL as a path", { KEYROW_GRAPHIQL: `/${mark}` }, /^KEYROW_GRAPHIQL: /],
+  ["an inherited name for a boolean", { KEYROW_DEMO: "constructor" }, /^KEYROW_DEMO: /],
+  ["a level that is none", { LOG_LEVEL: mark }, /^LOG_LEVEL: .*silent$/],
+  ["no reveals at all", { KEYROW_MAX_REVEALS: "0" }, /^KEYROW_MAX_REVEALS: /],
+  ["endless reveals", { KEYROW_MAX_REVEALS: "Infinity" }, /^KEYROW_MAX_REVEALS: /],
+  ["a mistyped setting", { JWT_AUDIANCE: mark }, /^JWT_AUDIANCE: .*did you mean JWT_AUDIENCE\?$/],
+  ["a prefix too many", { KEYROW_PORT: mark }, /^KEYROW_PORT: .*did you mean PORT\?$/],
+  ["another prefix too many", { KEYROW_JWT_SECRET: mark }, /^KEYROW_JWT_SECRET: .*did you mean JWT_SECRET\?$/],
+  ["a setting like no other", { KEYROW_ZZZZZZZZZZ: mark }, /^KEYROW_ZZZZZZZZZZ: .*unset it$/],
+  ["a name that would steer a terminal", { "KEYROW_\u001b[31m": mark }, /^KEYROW_\?\?31m: /],
+];
+for (const [title, env, expected] of refused) {
+  test(`refuses ${title}`, (t) => {
+    const message = refusal(env);
+    t.regex(message, expected);
+    t.is(message.split("\n").length, 1);
+    t.false(message.includes(mark));
+    for (const line of rsaPem.split("\n").slice(1, 3)) t.false(message.includes(line));
+  });
+}
+
+test("refuses a secret beside a public key", (t) => {
+  t.regex(refusal({ JWT_SECRET: secret, JWT_PUBLIC_KEY: rsaPem }), /^JWT_SECRET, JWT_PUBLIC_KEY: both are set; unset/);
+});
+
+test("refuses a server without any key for tokens", (t) => {
+  t.regex(refusal({}, "server"), /^JWT_SECRET, JWT_PUBLIC_KEY: neither is set; set one/);
+});
+
+test("names every problem at once, one line each", (t) => {
+  const message = refusal({ PORT: "x", LOG_LEVEL: "x", JWT_SECRET: "x", KEYROW_X: "x", KEYROW_DEMO: "x" });
+  t.deepEqual(
+    message.split("\n").map((line) => line.split(":")[0]),
+    ["PORT", "JWT_SECRET", "KEYROW_DEMO", "LOG_LEVEL", "KEYROW_X"],
+  );
+});
+
+test("details are wanted at debug and trace, and a malformed level is no obstacle", (t) => {
+  t.deepEqual(
+    ["debug", "trace", "info", "x", undefined].map((LOG_LEVEL) => wantsDetails({ LOG_LEVEL })),
+    [true, true, false, false, false],
+  );
+});
