@@ -13,7 +13,10 @@ export const catalogue = {
   CONFLICT: { status: 409, message: "A row with these identifying values exists already." },
   VALIDATION: { status: 400, message: "The request is not valid." },
   CREDENTIAL_REVOKED: { status: 410, message: "This credential is revoked. Set a new value to use it again." },
-  CREDENTIAL_EXPIRED: { status: 410, message: "This credential has expired. Set a new value and expiry to use it again." },
+  CREDENTIAL_EXPIRED: {
+    status: 410,
+    message: "This credential has expired. Set a new value and expiry to use it again.",
+  },
   CIPHER_UNAVAILABLE: { status: 503, message: "Values can't be sealed or opened right now. Try again later." },
   CANNOT_OPEN: { status: 500, message: "This value can't be opened." },
   LIMIT_EXCEEDED: { status: 413, message: "The request exceeds a limit." },
@@ -53,4 +56,21 @@ export class KeyrowError extends Error {
   get status(): number {
     return catalogue[this.code].status;
   }
+}
+
+/** What may be told of an unexpected error: its class, code and frames. Its message may hold anything, so it stays. */
+export function describeError(error: unknown): { name: string; code?: string; at: string[] } {
+  if (!(error instanceof Error)) return { name: typeof error, at: [] };
+  const { code } = error as { code?: unknown };
+  const stack = error.stack ?? "";
+  const end = stack.indexOf(error.message) + error.message.length;
+  const frames = stack
+    .slice(end)
+    .split("\n")
+    .filter((line) => /^ {4}at .*:\d+:\d+\)?$/.test(line));
+  return {
+    name: error.constructor.name,
+    ...(typeof code === "string" && /^[A-Z0-9_]{1,40}$/.test(code) && { code }),
+    at: frames.map((line) => line.trim()),
+  };
 }

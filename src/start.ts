@@ -1,7 +1,115 @@
+import { existsSync } from "node:fs";
+import { styleText } from "node:util";
+import { createKeyFile, readKeyFile } from "./cipher/keyfile.ts";
+import { createKeyring } from "./cipher/keyring.ts";
+import { createLocalCipher } from "./cipher/local.ts";
 import type { Config } from "./config.ts";
+import { type Demo, findDemo, loadDemo } from "./demo.ts";
+import { type EmbeddedDatabase, openEmbeddedDatabase } from "./embedded-database.ts";
 import { KeyrowError } from "./errors.ts";
+import { secretKey } from "./jwt-key.ts";
+import { createLog } from "./log.ts";
+import { serve } from "./serve.ts";
+import { withConnection } from "./setup.ts";
+import { createSigner, type TokenRules } from "./token.ts";
+import { version } from "./version.ts";
 
-/** Runs the server until a signal ends it. To be written. */
-export async function runStart(_config: Config): Promise<void> {
-  throw new KeyrowError("INTERNAL", { message: "`keyrow start` is not implemented yet." });
+const DEMO_TOKEN_SECONDS = 24 * 60 * 60;
+
+/** What the command line adds to the configuration. */
+export interface StartOptions {
+  /** Follow changes of the database's schema. */
+  readonly watch: boolean;
+}
+
+/** Runs everything on one machine, until a signal ends it. */
+export async function runStart(config: Config, { watch }: StartOptions): Promise<void> {
+  const interrupted = signal();
+  const progress = (line: string) =>
+    void process.stderr.write(`${styleText("dim", line, { stream: process.stderr })}\n`);
+  const database = await openEmbeddedDatabase(config, progress);
+  try {
+    const cipher = createKeyring((await localKeys(config, progress)).map(createLocalCipher));
+    const rules: TokenRules = { ...config.jwt, key: config.jwt.key ?? secretKey(database.secrets.jwtSecret) };
+    const demo = await withConnection(database.url("postgres"), async (client) => {
+      if (config.demo) await loadDemo(client, cipher);
+      return findDemo(client);
+    });
+    const token = demo && demoToken(rules, demo);
+    progress("Building the API...");
+    const serving = await serve(config, {
+      databaseUrl: database.url("keyrow_authenticator"),
+      cipher,
+      rules,
+      log: createLog(config.logLevel),
+      graphiqlToken: token,
+      watchAs: watch ? database.url("postgres") : undefined,
+    });
+    try {
+      process.stdout.write(banner(config, serving.port, demo, token));
+      await Promise.race([interrupted, unexpectedExit(database)]);
+      progress("Stopping...");
+    } finally {
+      await serving.stop();
+    }
+  } finally {
+    await database.stop();
+  }
+}
+
+/** Resolves at the first signal that asks to end. Later ones change nothing: npm and a terminal both send one. */
+function signal(): Promise<void> {
+  return new Promise((resolve) => {
+    for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, () => resolve());
+  });
+}
+
+async function unexpectedExit(database: EmbeddedDatabase): Promise<never> {
+  await database.exited;
+  throw new KeyrowError("EMBEDDED_POSTGRES", {
+    message: "The embedded PostgreSQL ended by itself.",
+    hint: "Nothing that was answered is lost. Start again; its log in the data directory says more.",
+  });
+}
+
+async function localKeys({ keyFile: { path, mayCreate } }: Config, progress: (line: string) => void) {
+  if (!mayCreate || existsSync(path)) return readKeyFile(path);
+  progress(`Making a key: ${path}. Back it up: without it no value opens.`);
+  return createKeyFile(path);
+}
+
+function demoToken(rules: TokenRules, { userId }: Demo): string | undefined {
+  // With a public key, tokens come from elsewhere.
+  if (rules.key.algorithm !== "HS256") return undefined;
+  return createSigner(rules)({ userId, expiresIn: DEMO_TOKEN_SECONDS });
+}
+
+function banner({ host, graphiql, dataDirectory }: Config, port: number, demo?: Demo, token?: string): string {
+  const name = host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host.includes(":") ? `[${host}]` : host;
+  const base = `http://${name}:${port}`;
+  const bold = (text: string) => styleText("bold", text, { stream: process.stdout });
+  const rows = [
+    ["GraphQL", `${base}/graphql`],
+    ...(graphiql ? [["GraphiQL", `${base}/graphiql`]] : []),
+    ["Health", `${base}/readyz`],
+    ["Data", dataDirectory],
+    ["psql", 'psql "$(npx keyrow db url)"'],
+  ];
+  const lines = [
+    "",
+    bold(`Keyrow ${version} is ready`),
+    "",
+    ...rows.map(([label = "", text]) => `  ${label.padEnd(10)}${text}`),
+    "",
+  ];
+  if (demo !== undefined && token !== undefined) {
+    const query = `{ userCredential(id: "${demo.credentialId}") { provider name value } }`;
+    lines.push(
+      `${demo.userName}'s demo credential, revealed and on the record (the token is good for a day):`,
+      "",
+      `curl -s ${base}/graphql -H 'Authorization: Bearer ${token}' -H 'Content-Type: application/json' -d '${JSON.stringify({ query })}'`,
+      "",
+    );
+  }
+  return `${[...lines, "Ctrl-C stops it."].join("\n")}\n`;
 }

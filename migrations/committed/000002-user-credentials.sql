@@ -1,5 +1,5 @@
 --! Previous: sha1:7e4a32e1af7426bded53ab076ed7455e59ff057a
---! Hash: sha1:4e5840e44b8d4098cc25b0af249727cdb830512d
+--! Hash: sha1:e30e48bb0cdc93f9c63b5e1fb8b5e0241288e68d
 --! Message: user credentials
 
 --! split: 1-current.sql
@@ -74,8 +74,8 @@ create index if not exists user_credentials_key_id_idx on public.user_credential
 
 comment on table public.user_credentials is
   'A credential: an API key, token, password or other secret of a user, a workspace or the system. Its value is sealed outside the database.';
-comment on column public.user_credentials.id is 'The credential''s id, made by the server.';
-comment on column public.user_credentials.user_id is 'Who made it, and under USER scope whose it is.';
+comment on column public.user_credentials.id is E'@behavior -attribute:insert\nThe credential''s id, made by the server.';
+comment on column public.user_credentials.user_id is E'@behavior -attribute:insert\nWho made it, and under USER scope whose it is.';
 comment on column public.user_credentials.workspace_id is 'The workspace: whose it is under WORKSPACE scope, a mere note otherwise.';
 comment on column public.user_credentials.name is 'What it is called, unique with its provider: "deploy" in github/deploy.';
 comment on column public.user_credentials.provider is 'Whom it is good for: "github" in github/deploy.';
@@ -83,13 +83,13 @@ comment on column public.user_credentials.type is 'What kind of secret it is.';
 comment on column public.user_credentials.scope is 'Whom it belongs to.';
 -- The tag makes the GraphQL field `value` of it; plugins/README.md has the words.
 comment on column public.user_credentials.encrypted_value is
-  E'@encrypted value mask:masked_value key:key_id context:scope(USER=user_id,WORKSPACE=workspace_id,SYSTEM) reveal:keyrow.reveal_user_credentials\nThe sealed value: iv:authTag:encrypted or vault:vN:data. Bound to this row, and selectable by the reveal function and the worker alone.';
+  E'@encrypted value mask:masked_value key:key_id context:scope(USER=user_id,WORKSPACE=workspace_id,SYSTEM) insert:scope=USER,user_id=$jwt.claims.user_id reveal:keyrow.reveal_user_credentials\nThe sealed value: iv:authTag:encrypted or vault:vN:data. Bound to this row, and selectable by the reveal function and the worker alone.';
 comment on column public.user_credentials.masked_value is 'What may be shown of the value: at most a known prefix and the last four characters.';
 comment on column public.user_credentials.description is 'What it is for.';
 comment on column public.user_credentials.expires_at is 'When it ends. After that its value is not revealed.';
 comment on column public.user_credentials.last_used_at is 'When its value was last revealed, to the minute.';
-comment on column public.user_credentials.metadata is 'Anything else to keep with it, not encrypted.';
-comment on column public.user_credentials.is_active is 'False once it is revoked. A new value makes it active again.';
+comment on column public.user_credentials.metadata is E'@behavior +attribute:filterBy\nAnything else to keep with it, not encrypted.';
+comment on column public.user_credentials.is_active is E'@behavior -attribute:update\nFalse once it is revoked. A new value makes it active again.';
 comment on column public.user_credentials.rotated_at is 'When it was last given a new value.';
 comment on column public.user_credentials.created_at is 'When it was made.';
 comment on column public.user_credentials.updated_at is 'When it was last changed by somebody.';

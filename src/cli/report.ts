@@ -1,6 +1,6 @@
 import { styleText } from "node:util";
 import { CommanderError } from "commander";
-import { KeyrowError } from "../errors.ts";
+import { describeError, KeyrowError } from "../errors.ts";
 
 /** How a command ends. */
 export const exitCodes = { ok: 0, error: 1, usage: 2 } as const;
@@ -36,17 +36,9 @@ function withoutValues(message: string): string {
   return message.replace(/(but got \d+): .*$/s, "$1").replace(/'(--?[^=']+)=.*'/s, "'$1'");
 }
 
-/** Class, code and frames of an error, without its message: that may hold a value. */
 function details(error: unknown): string[] {
-  if (!(error instanceof Error)) return [typeof error];
-  const code = String((error as NodeJS.ErrnoException).code ?? "");
-  const stack = error.stack ?? "";
-  const end = stack.indexOf(error.message) + error.message.length;
-  const frames = stack
-    .slice(end)
-    .split("\n")
-    .filter((line) => /^ {4}at .*:\d+:\d+\)?$/.test(line));
-  return [`${error.constructor.name}${/^[A-Z0-9_]{1,40}$/.test(code) ? ` ${code}` : ""}`, ...frames];
+  const { name, code = "", at } = describeError(error);
+  return [`${name} ${code}`.trimEnd(), ...at.map((frame) => `    ${frame}`)];
 }
 
 function print(label: "error" | "hint" | "debug", text: string): void {

@@ -11,12 +11,14 @@ export const start = command(
       ["keyrow start", "on http://127.0.0.1:5678, data in .keyrow"],
       ["PORT=0 keyrow start", "on any free port, which it prints"],
       ["KEYROW_DEMO=off keyrow start", "without demo data"],
+      ["keyrow start --watch", "for development: the API follows changes of the schema"],
     ),
   )
-  .action(async () => {
+  .option("--watch", "follow changes of the database's schema, for development", false)
+  .action(async (options: { watch: boolean }) => {
     const { readConfig } = await import("../config.ts");
     const config = readConfig();
     // After the configuration: a wrong setting is told at once, before the server's modules load.
     const { runStart } = await import("../start.ts");
-    await runStart(config);
+    await runStart(config, options);
   });

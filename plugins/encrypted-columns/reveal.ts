@@ -1,0 +1,99 @@
+import type { WithPgClient } from "postgraphile/@dataplan/pg";
+import { flagError } from "postgraphile/grafast";
+import { sql } from "postgraphile/pg-sql2";
+import { type ErrorCode, KeyrowError } from "../../src/errors.ts";
+import type { EncryptedColumn } from "./column.ts";
+import type { EncryptedColumnsOptions, RevealedRow, Settings } from "./options.ts";
+import { contextOf } from "./tag.ts";
+
+/** What PostGraphile's executor knows of a request. */
+export interface RequestContext {
+  readonly pgSettings: Settings | null;
+  readonly withPgClient: WithPgClient;
+}
+
+// Values asked for so far, by request: its settings are one object from first to last.
+const asked = new WeakMap<object, number>();
+
+/**
+ * Makes the loader of a column's values: ids in, values or errors out, in order. All ids of a call are one call of the
+ * reveal function, whose transaction is committed before anything is opened, and one call of the cipher.
+ */
+export function revealLoader(encrypted: EncryptedColumn, options: EncryptedColumnsOptions) {
+  return async function reveal(ids: readonly string[], { shared: context }: { shared: RequestContext }) {
+    const settings = context.pgSettings ?? {};
+    const count = (asked.get(settings) ?? 0) + ids.length;
+    if (count > options.maxReveals) {
+      throw new KeyrowError("LIMIT_EXCEEDED", {
+        message: `A request may reveal ${options.maxReveals} values.`,
+        hint: "ask for fewer at once, page by page",
+      });
+    }
+    asked.set(settings, count);
+    const rows = await recorded(encrypted, ids, context);
+    const missing = ids.filter((id) => !rows.has(id));
+    const visible = missing.length === 0 ? new Set<string>() : await visibleIds(encrypted, missing, context);
+    const opened = await openAll(encrypted, [...rows.values()], settings, options);
+    // A flagged error is the error of its field alone.
+    return ids.map((id): string => {
+      const code: ErrorCode = visible.has(id) ? "FORBIDDEN" : "NOT_FOUND";
+      const outcome = opened.get(id) ?? new KeyrowError(code);
+      return typeof outcome === "string" ? outcome : (flagError(outcome) as unknown as string);
+    });
+  };
+}
+
+/** Calls the reveal function; returns after its transaction is committed. Rows that were not asked for are left out. */
+async function recorded(
+  { tag }: EncryptedColumn,
+  ids: readonly string[],
+  { pgSettings, withPgClient }: RequestContext,
+): Promise<Map<string, RevealedRow>> {
+  const { text } = sql.compile(sql`select * from ${sql.identifier(...tag.reveal)}($1)`);
+  const { rows } = await withPgClient(pgSettings, (client) =>
+    client.query<RevealedRow>({ text, values: [ids], name: `reveal ${tag.reveal.join(".")}` }),
+  );
+  const wanted = new Set(ids);
+  return new Map(rows.filter((row) => wanted.has(row.id)).map((row) => [row.id, row]));
+}
+
+/** Which of the rows the caller can see, though their values were not revealed. */
+async function visibleIds(
+  { from, primaryKey, types }: EncryptedColumn,
+  ids: readonly string[],
+  { pgSettings, withPgClient }: RequestContext,
+): Promise<Set<string>> {
+  const key = sql.identifier(primaryKey);
+  const type = types.get(primaryKey) ?? sql`text`;
+  const { text } = sql.compile(sql`select ${key}::text as id from ${from} where ${key} = any ($1::${type}[])`);
+  const { rows } = await withPgClient(pgSettings, (client) => client.query<{ id: string }>({ text, values: [ids] }));
+  return new Set(rows.map((row) => row.id));
+}
+
+async function openAll(
+  { tag, table, column }: EncryptedColumn,
+  rows: readonly RevealedRow[],
+  settings: Settings,
+  options: EncryptedColumnsOptions,
+): Promise<Map<string, string | KeyrowError>> {
+  const outcomes = new Map<string, string | KeyrowError>();
+  const open: RevealedRow[] = [];
+  for (const row of rows) {
+    if (row.refusal !== null) outcomes.set(row.id, new KeyrowError(row.refusal as ErrorCode));
+    else if (!row.recorded || !options.mayOpen(row, settings)) outcomes.set(row.id, new KeyrowError("CANNOT_OPEN"));
+    else open.push(row);
+  }
+  if (open.length === 0) return outcomes;
+  const values = await options.cipher.open(
+    open.map((row) => ({
+      context: contextOf(tag, { table, column, id: row.id }, row as unknown as Record<string, string | null>),
+      encrypted: String(row[column]),
+      keyId: String(row[tag.key]),
+    })),
+  );
+  for (const [index, row] of open.entries()) {
+    outcomes.set(row.id, values[index] ?? new KeyrowError("CANNOT_OPEN"));
+  }
+  options.onRevealed(open.map((row) => row.id));
+  return outcomes;
+}

@@ -1,0 +1,85 @@
+import { sql } from "postgraphile/pg-sql2";
+import { KeyrowError } from "../../src/errors.ts";
+import type { EncryptedColumn } from "./column.ts";
+import type { EncryptedColumnsOptions, Settings } from "./options.ts";
+import type { RequestContext } from "./reveal.ts";
+import { contextColumns, contextOf } from "./tag.ts";
+
+/** Column names and what to set them to. */
+export type Columns = Record<string, string | null>;
+
+/** The part of the column that sealing needs. */
+export type Place = Pick<EncryptedColumn, "tag" | "table" | "column">;
+
+/** Seals a value for a row: what to set ciphertext, key and mask to. `row` has the context's columns, as text. */
+export async function sealFor(
+  { tag, table, column }: Place,
+  id: string,
+  row: Readonly<Columns>,
+  value: unknown,
+  options: Pick<EncryptedColumnsOptions, "cipher" | "mask" | "maxBytes">,
+): Promise<Columns> {
+  const plain = checkedValue(value, tag.field, options.maxBytes);
+  const [sealed] = await options.cipher.seal([{ context: contextOf(tag, { table, column, id }, row), value: plain }]);
+  if (sealed === undefined) throw new KeyrowError("CIPHER_UNAVAILABLE");
+  return {
+    [column]: sealed.encrypted,
+    [tag.key]: sealed.keyId,
+    ...(tag.mask !== undefined && { [tag.mask]: options.mask(plain) }),
+  };
+}
+
+/** The context's columns of a row to be: what the input has, else what the tag says, else null. */
+export function rowToInsert({ tag }: Place, input: Readonly<Record<string, unknown>>, settings: Settings): Columns {
+  const columns = new Set([...contextColumns(tag), ...tag.insert.keys()]);
+  return Object.fromEntries(
+    [...columns].map((column) => {
+      const given = input[column];
+      const otherwise = tag.insert.get(column);
+      if (given != null) return [column, String(given)];
+      if (otherwise === undefined) return [column, null];
+      return [column, "literal" in otherwise ? otherwise.literal : (settings[otherwise.setting] ?? null)];
+    }),
+  );
+}
+
+/** Refuses what can't be a value, without repeating it. Unpaired surrogates would not come back as they went in. */
+function checkedValue(value: unknown, field: string, maxBytes: number): string {
+  if (typeof value !== "string") {
+    throw new KeyrowError("VALIDATION", { message: `"${field}" can't be null. Leave it out to keep what is there.` });
+  }
+  if (!value.isWellFormed()) {
+    throw new KeyrowError("VALIDATION", { message: `"${field}" holds an unpaired surrogate, which is no text.` });
+  }
+  if (Buffer.byteLength(value) > maxBytes) {
+    throw new KeyrowError("LIMIT_EXCEEDED", { message: `"${field}" is over the limit of ${maxBytes} bytes (UTF-8).` });
+  }
+  return value;
+}
+
+/** Reads the context's columns of a row as the caller sees it, by the columns that identify it; NOT_FOUND otherwise. */
+export async function readContextRow(
+  { tag, from, primaryKey, types }: EncryptedColumn,
+  key: Readonly<Record<string, unknown>>,
+  { pgSettings, withPgClient }: RequestContext,
+): Promise<{ id: string; row: Columns }> {
+  const columns = [...new Set([primaryKey, ...contextColumns(tag)])];
+  const selected = columns.map((column) => sql`${sql.identifier(column)}::text`);
+  const wanted = Object.entries(key).map(
+    ([column, value]) =>
+      sql`${sql.identifier(column)} = ${sql.value(String(value))}::${types.get(column) ?? sql`text`}`,
+  );
+  const query = sql`select ${sql.join(selected, ", ")} from ${from} where ${sql.join(wanted, " and ")}`;
+  const { rows } = await withPgClient(pgSettings, (client) => client.query<Columns>(sql.compile(query)));
+  const [row] = rows;
+  const id = row?.[primaryKey];
+  if (row === undefined || id == null) throw new KeyrowError("NOT_FOUND");
+  return { id, row };
+}
+
+/** Columns as PostGraphile's insert and update take them: a callback on the query's builder. */
+export function setAll(columns: Columns): (builder: { set(column: string, value: string | null): void }) => void {
+  return (builder) => {
+    for (const [column, value] of Object.entries(columns)) builder.set(column, value);
+  };
+}

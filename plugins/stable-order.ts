@@ -1,0 +1,64 @@
+import type { PgCodecWithAttributes, PgSelectQueryBuilder } from "postgraphile/@dataplan/pg";
+import { version } from "../src/version.ts";
+
+type Direction = "ASC" | "DESC";
+
+/**
+ * Orders that a cursor can follow. Newest first is the default where rows have a `created_at`, with the primary key in
+ * the same direction, as the indexes have it; an order by the primary key alone is not offered there, for under row
+ * level security it reads the whole table for who sees little.
+ */
+export const StableOrderPlugin: GraphileConfig.Plugin = {
+  name: "StableOrderPlugin",
+  description: "Newest first by default, and orders that cursors can follow",
+  version,
+  schema: {
+    hooks: {
+      GraphQLEnumType_values(values, build, { scope }) {
+        const codec = scope.pgCodec as PgCodecWithAttributes | undefined;
+        if (!scope.isPgRowSortEnum || codec?.attributes === undefined) return values;
+        const primaryKey = build.pgTableResource(codec)?.uniques.find((unique) => unique.isPrimary)?.attributes ?? [];
+        const named = (attributeName: string, variant: "asc" | "desc") =>
+          build.inflection.orderByAttributeEnum({ codec, attributeName, variant });
+        const byAttribute = Object.keys(codec.attributes).flatMap((attribute) =>
+          (["ASC", "DESC"] as const).map((direction) => ({
+            name: named(attribute, direction === "ASC" ? "asc" : "desc"),
+            attribute,
+            direction,
+          })),
+        );
+        const dated = "created_at" in codec.attributes;
+        const kept = byAttribute.filter(
+          ({ name, attribute }) => name in values && !(dated && primaryKey[0] === attribute && attribute === "id"),
+        );
+        return Object.fromEntries(
+          kept.map(({ name, attribute, direction }) => [
+            name,
+            { ...values[name], extensions: { grafast: { apply: orderBy(attribute, direction, primaryKey) } } },
+          ]),
+        );
+      },
+
+      GraphQLObjectType_fields_field_args_arg(arg, build, { scope }) {
+        const codec = scope.pgFieldResource?.codec as PgCodecWithAttributes | undefined;
+        if (scope.argName !== "orderBy" || !scope.isPgFieldConnection || !codec?.attributes) return arg;
+        const newest = build.inflection.orderByAttributeEnum({ codec, attributeName: "created_at", variant: "desc" });
+        const type = build.graphql.getNamedType(arg.type);
+        const value = build.graphql.isEnumType(type) ? type.getValue(newest) : undefined;
+        return value ? { ...arg, defaultValue: [value.value] } : arg;
+      },
+    },
+  },
+};
+
+/** By one attribute; ties are broken by the primary key, in the same direction after `created_at`. */
+function orderBy(attribute: string, direction: Direction, primaryKey: readonly string[]) {
+  return (builder: PgSelectQueryBuilder) => {
+    builder.orderBy({ attribute, direction });
+    if (attribute !== "created_at") return;
+    for (const key of primaryKey) {
+      if (key !== attribute) builder.orderBy({ attribute: key, direction });
+    }
+    builder.setOrderIsUnique();
+  };
+}

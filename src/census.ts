@@ -1,0 +1,28 @@
+import type pg from "pg";
+import type { Cipher } from "./cipher/cipher.ts";
+import { KeyrowError } from "./errors.ts";
+
+/** A key that rows are sealed under and the ring doesn't hold. */
+export interface MissingKey {
+  readonly keyId: string;
+  readonly credentials: number;
+}
+
+/** The keys that rows need and the cipher doesn't hold. */
+export async function missingKeys(pool: pg.Pool, cipher: Cipher): Promise<MissingKey[]> {
+  const { rows } = await pool.query<{ key_id: string; credentials: string }>("select * from keyrow.key_census()");
+  return rows
+    .filter(({ key_id }) => !cipher.holds(key_id))
+    .map(({ key_id, credentials }) => ({ keyId: key_id, credentials: Number(credentials) }));
+}
+
+/** The refusal to start for want of keys: names each and counts its rows. */
+export function keyMissing(missing: readonly MissingKey[]): KeyrowError {
+  const list = missing.map(
+    ({ keyId, credentials }) => `${keyId} (${credentials} ${credentials === 1 ? "row" : "rows"})`,
+  );
+  return new KeyrowError("KEY_MISSING", {
+    message: `Rows are sealed under keys that are not in the key ring: ${list.join(", ")}.`,
+    hint: "Bring the key file back that has them, or start without these values: KEYROW_ALLOW_MISSING_KEYS=on.",
+  });
+}

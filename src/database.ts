@@ -1,0 +1,111 @@
+import pg from "pg";
+import type { PgClient, PgClientQuery, PgClientResult, WithPgClient } from "postgraphile/@dataplan/pg";
+import { KeyrowError } from "./errors.ts";
+
+/** A pool of the server's login; `options` are pg's. */
+export function createPool(connectionString: string, options: pg.PoolConfig = {}): pg.Pool {
+  const pool = new pg.Pool({
+    connectionString,
+    max: 20,
+    connectionTimeoutMillis: 5_000,
+    keepAlive: true,
+    // Short queries all: planning for JIT costs more than it saves.
+    options: "-c jit=off",
+    application_name: "keyrow",
+    // Queries are written as they come, without waiting for the answer to the one before.
+    pipeline: true,
+    ...options,
+  });
+  // An idle client that loses its server would end the process.
+  pool.on("error", () => undefined);
+  return pool;
+}
+
+/**
+ * PostGraphile's access to the pool: each call is a transaction with the request's settings. The opening statements go
+ * out in one write with the first query, and nothing counts before `COMMIT` has answered: after an error, PostgreSQL
+ * answers `commit` with the tag ROLLBACK and no error.
+ */
+export function createWithPgClient(pool: pg.Pool): WithPgClient {
+  const withPgClient = async <T>(
+    settings: Readonly<Record<string, string | undefined>> | null,
+    callback: (client: PgClient) => T | Promise<T>,
+  ): Promise<T> => {
+    const client = await pool.connect();
+    // A client that is lost while it is checked out would end the process.
+    const onError = () => undefined;
+    client.on("error", onError);
+    let broken = true;
+    try {
+      const result =
+        settings === null
+          ? await callback(clientOf(client, false))
+          : await inTransaction(client, settings, callback as (client: PgClient) => Promise<T>);
+      broken = false;
+      return result;
+    } catch (error) {
+      // Only an error that PostgreSQL reported leaves the connection in a state that is known.
+      broken = !(error instanceof pg.DatabaseError) && !(error instanceof KeyrowError);
+      throw error;
+    } finally {
+      client.off("error", onError);
+      client.release(broken);
+    }
+  };
+  return Object.assign(withPgClient, { release: () => undefined }) as unknown as WithPgClient;
+}
+
+async function inTransaction<T>(
+  client: pg.PoolClient,
+  settings: Readonly<Record<string, string | undefined>>,
+  callback: (client: PgClient) => Promise<T>,
+): Promise<T> {
+  const entries = Object.entries(settings).filter(([, value]) => value !== undefined);
+  const opening = Promise.all([
+    client.query("begin"),
+    client.query({
+      name: "settings",
+      text: "select set_config(el->>0, el->>1, true) from json_array_elements($1::json) el",
+      values: [JSON.stringify(entries)],
+    }),
+  ]);
+  const [opened, outcome] = await Promise.allSettled([opening, Promise.resolve(callback(clientOf(client, true)))]);
+  const failed = [opened, outcome].find((step) => step.status === "rejected");
+  if (failed !== undefined) {
+    await client.query("rollback");
+    throw failed.reason;
+  }
+  const { command } = await client.query("commit");
+  if (command !== "COMMIT") throw new KeyrowError("INTERNAL");
+  return (outcome as PromiseFulfilledResult<T>).value;
+}
+
+// As many statements as one connection keeps prepared: a caller with many documents must not fill the server's memory.
+const MAX_PREPARED = 100;
+const prepared = new WeakMap<pg.PoolClient, Set<string>>();
+
+function preparable(client: pg.PoolClient, name: string): boolean {
+  const names = prepared.get(client) ?? new Set();
+  prepared.set(client, names);
+  if (names.size < MAX_PREPARED) names.add(name);
+  return names.has(name);
+}
+
+function clientOf(client: pg.PoolClient, inside: boolean): PgClient {
+  return {
+    rawClient: client,
+    async query<TData>({ text, name, values, arrayMode }: PgClientQuery): Promise<PgClientResult<TData>> {
+      const { rows, rowCount } = await client.query({
+        text,
+        values: values as unknown[],
+        ...(name !== undefined && preparable(client, name) && { name }),
+        ...(arrayMode && { rowMode: "array" as const }),
+      });
+      return { rows: rows as TData[], rowCount, notices: [] } as unknown as PgClientResult<TData>;
+    },
+    withTransaction() {
+      // Every call has one already; a second inside it would be a savepoint that nothing here needs.
+      throw new Error(inside ? "already in a transaction" : "ask for a client with settings");
+    },
+  } as unknown as PgClient;
+}

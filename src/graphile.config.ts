@@ -1,0 +1,162 @@
+import { PgSimplifyInflectionPreset } from "@graphile/simplify-inflection";
+import type pg from "pg";
+import type {} from "postgraphile";
+import { makePgService } from "postgraphile/adaptors/pg";
+import { PostGraphileAmberPreset } from "postgraphile/presets/amber";
+import { PostGraphileConnectionFilterPreset } from "postgraphile-plugin-connection-filter";
+import { EncryptedColumnsPlugin } from "../plugins/encrypted-columns.ts";
+import { ExposedTablesPlugin } from "../plugins/exposed-tables.ts";
+import { NotFoundPlugin } from "../plugins/not-found.ts";
+import { StableOrderPlugin } from "../plugins/stable-order.ts";
+import { UserCredentialsPlugin } from "../plugins/user-credentials.ts";
+import type { Cipher } from "./cipher/cipher.ts";
+import { createWithPgClient } from "./database.ts";
+import { MAX_VALUE_BYTES } from "./limits.ts";
+import { maskValue } from "./mask.ts";
+import { sessionSettings } from "./session.ts";
+import type { Claims } from "./token.ts";
+
+/** The tables and columns of the API. An application's `public` schema holds much else. */
+export const exposed: Readonly<Record<string, readonly string[] | "all">> = {
+  user_credentials: "all",
+  users: ["id", "name"],
+  workspaces: ["id", "name", "created_at", "updated_at"],
+  workspace_members: ["workspace_id", "user_id", "role", "joined_at"],
+  activity_logs: ["id", "created_at", "user_id", "workspace_id", "action", "entity_type", "entity_id", "details"],
+};
+
+const firstQuery = `# What this token's user can list. Add "value" to reveal, on the record.
+{
+  currentUser {
+    name
+  }
+  userCredentials {
+    nodes {
+      provider
+      name
+      scope
+      maskedValue
+    }
+  }
+}
+`;
+
+/** What the preset is wired of. */
+export interface Parts {
+  readonly pool: pg.Pool;
+  readonly cipher: Cipher;
+  readonly maxReveals: number;
+  readonly onRevealed: (ids: readonly string[]) => void;
+  /** For development: follows changes of the database's schema; an address with a superuser. */
+  readonly watchAs?: string | undefined;
+  /** A token that GraphiQL starts with. */
+  readonly graphiqlToken?: string | undefined;
+  /** Where to write the schema as SDL. */
+  readonly exportSchemaSDLPath?: string | undefined;
+}
+
+declare global {
+  namespace Grafast {
+    interface RequestContext {
+      claims?: Claims;
+      requestId?: string;
+    }
+  }
+}
+
+/** Wires the API: PostGraphile over the exposed tables, with the encrypted columns and the credentials' mutations. */
+export function createPreset({ pool, cipher, maxReveals, onRevealed, watchAs, ...parts }: Parts) {
+  const { graphiqlToken, exportSchemaSDLPath } = parts;
+  const service = makePgService({
+    pool,
+    schemas: ["public"],
+    pubsub: watchAs !== undefined,
+    ...(watchAs !== undefined && { superuserConnectionString: watchAs }),
+  });
+  const stock = service.adaptor;
+  const adaptor = {
+    ...stock,
+    createWithPgClient: (settings: never, variant?: "SUPERUSER" | null) =>
+      variant === "SUPERUSER" ? stock.createWithPgClient(settings, variant) : createWithPgClient(pool),
+  };
+  const preset: GraphileConfig.Preset = {
+    extends: [PostGraphileAmberPreset, PgSimplifyInflectionPreset, PostGraphileConnectionFilterPreset],
+    plugins: [ExposedTablesPlugin, StableOrderPlugin, EncryptedColumnsPlugin, UserCredentialsPlugin, NotFoundPlugin],
+    disablePlugins: [
+      // `id` is the UUID.
+      "NodePlugin",
+      // It drops whole types on a naming conflict, without a word.
+      "SwallowErrorsPlugin",
+      // It leaves only some indexed columns to filter and order by.
+      "PgIndexBehaviorsPlugin",
+      // Under row level security this order reads the whole table for who sees little.
+      "PgOrderByPrimaryKeyPlugin",
+      // Filters are one thing: `filter`.
+      "PgConditionArgumentPlugin",
+      "PgConditionCustomFieldsPlugin",
+      "QueryQueryPlugin",
+      "MutationPayloadQueryPlugin",
+      "PgMutationPayloadEdgePlugin",
+      // A list is filtered by its own columns; row level security makes of a filter by another table a slow surprise.
+      "PgConnectionArgFilterBackwardRelationsPlugin",
+      "PgConnectionArgFilterForwardRelationsPlugin",
+      // Its default is no order at all.
+      "PgConnectionArgOrderByDefaultValuePlugin",
+    ],
+    pgServices: [{ ...service, adaptor } as typeof service],
+    schema: {
+      exposedTables: exposed,
+      encryptedColumns: {
+        cipher,
+        mask: maskValue,
+        maxBytes: MAX_VALUE_BYTES,
+        maxReveals,
+        // Whatever the database says: a USER credential opens for the verified token's user alone.
+        mayOpen: (row, settings) => row.scope !== "USER" || row.user_id === settings["jwt.claims.user_id"],
+        onRevealed,
+      },
+      connectionFilterAllowedOperators: [
+        "isNull",
+        "equalTo",
+        "notEqualTo",
+        "in",
+        "notIn",
+        "lessThan",
+        "lessThanOrEqualTo",
+        "greaterThan",
+        "greaterThanOrEqualTo",
+        "includes",
+        "includesInsensitive",
+        "startsWith",
+        "startsWithInsensitive",
+        "contains",
+        "containsKey",
+      ],
+      ...(exportSchemaSDLPath !== undefined && { exportSchemaSDLPath, sortExport: true }),
+    },
+    grafast: {
+      context: ({ claims, requestId = "" }) => {
+        // PostGraphile without settings runs as the login role, in no transaction.
+        if (claims === undefined) throw new Error("a request without claims must not come this far");
+        return { pgSettings: sessionSettings(claims, requestId) };
+      },
+      explain: false,
+    },
+    grafserv: {
+      graphqlPath: "/graphql",
+      graphiqlPath: "/graphiql",
+      graphiqlOnGraphQLGET: false,
+      watch: watchAs !== undefined,
+    },
+    ruru: {
+      // Its type wants every field there is.
+      clientConfig: {
+        defaultQuery: firstQuery,
+        ...(graphiqlToken !== undefined && {
+          initialHeaders: JSON.stringify({ Authorization: `Bearer ${graphiqlToken}` }, null, 2),
+        }),
+      } as NonNullable<GraphileConfig.Preset["ruru"]>["clientConfig"] & object,
+    },
+  };
+  return preset;
+}

@@ -1,0 +1,84 @@
+import type { PostGraphileInstance } from "postgraphile";
+import { execute, hookArgs, isAsyncIterable } from "postgraphile/grafast";
+import type { GrafservBase } from "postgraphile/grafserv";
+import type { ExecutionResult } from "postgraphile/graphql";
+import { KeyrowError } from "./errors.ts";
+import type { Log } from "./log.ts";
+import { type PresentedError, presentError } from "./present.ts";
+import type { Claims } from "./token.ts";
+
+/** A GraphQL request as its JSON body has it. */
+export interface GraphQLRequest {
+  readonly query: string;
+  readonly operationName?: string | null | undefined;
+  readonly variables?: Record<string, unknown> | null | undefined;
+}
+
+/** A GraphQL answer; `data` is absent where nothing was executed. */
+export interface GraphQLAnswer {
+  readonly data?: unknown;
+  readonly errors?: readonly PresentedError[];
+}
+
+/** Executes one request for one user. */
+export type GraphQLExecutor = (
+  request: GraphQLRequest,
+  claims: Claims,
+  requestId: string,
+  log: Log,
+) => Promise<GraphQLAnswer>;
+
+/** Reads a parsed body; throws VALIDATION that names what is wrong with it. */
+export function graphqlRequest(body: unknown): GraphQLRequest {
+  const invalid = (message: string) => new KeyrowError("VALIDATION", { message });
+  if (typeof body !== "object" || body === null || Array.isArray(body))
+    throw invalid("The body must be a JSON object.");
+  const { query, operationName, variables } = body as Record<string, unknown>;
+  if (typeof query !== "string") throw invalid('"query" must be a string.');
+  if (operationName != null && typeof operationName !== "string") throw invalid('"operationName" must be a string.');
+  if (variables != null && (typeof variables !== "object" || Array.isArray(variables))) {
+    throw invalid('"variables" must be an object.');
+  }
+  return { query, operationName, variables: variables as Record<string, unknown> | null | undefined };
+}
+
+/** Makes the executor: parse, validate, execute, and every error as one of the catalogue. */
+export function createExecutor(pgl: PostGraphileInstance, serv: GrafservBase): GraphQLExecutor {
+  const resolvedPreset = pgl.getResolvedPreset();
+  return async ({ query, operationName, variables }, claims, requestId, log) => {
+    const requestContext = { claims, requestId } as unknown as Grafast.RequestContext;
+    try {
+      // The one in force: in watch mode the schema changes.
+      const { schema, parseAndValidate } = await serv.getExecutionConfig(requestContext);
+      const { errors, document } = parseAndValidate(query);
+      if (document === undefined) return { errors: errors.map((error) => presentError(error, log)) };
+      const args = {
+        schema,
+        document,
+        rootValue: null,
+        contextValue: Object.create(null),
+        variableValues: variables ?? null,
+        operationName: operationName ?? null,
+        resolvedPreset,
+        requestContext,
+      };
+      await hookArgs(args as never);
+      const result = await execute(args as never);
+      // Neither subscriptions nor incremental delivery are in the schema.
+      if (isAsyncIterable(result)) throw new Error("an incremental answer");
+      return answer(result as ExecutionResult, log);
+    } catch (error) {
+      return { errors: [presentError(error, log)] };
+    }
+  };
+}
+
+function answer({ data, errors = [] }: ExecutionResult, log: Log): GraphQLAnswer {
+  const presented = errors.map((error) => presentError(error, log));
+  // PostGraphile answers null, and no error, for a row that is not there or not visible.
+  const missing = Object.keys(data ?? {})
+    .filter((key) => data?.[key] === null && !presented.some(({ path }) => path?.[0] === key))
+    .map((key) => presentError(new KeyrowError("NOT_FOUND"), log, [key]));
+  const all = [...presented, ...missing];
+  return { ...(data !== undefined && { data }), ...(all.length > 0 && { errors: all }) };
+}

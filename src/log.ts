@@ -1,0 +1,22 @@
+import { pino } from "pino";
+import { describeError } from "./errors.ts";
+
+/** The server's log: one JSON object a line on stderr. Only named fields go in; never a value, token, key or SQL text. */
+export type Log = pino.Logger;
+
+/** Makes the log of a level of pino's, or `silent`. */
+export function createLog(
+  level: string,
+  destination: pino.DestinationStream = pino.destination({ dest: 2, sync: true }),
+): Log {
+  return pino(
+    {
+      level,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      serializers: { error: describeError },
+    },
+    destination,
+  );
+}

@@ -1,0 +1,98 @@
+import { isSafeError } from "postgraphile/grafast";
+import { GraphQLError, Kind } from "postgraphile/graphql";
+import { describeError, type ErrorCode, KeyrowError } from "./errors.ts";
+import type { Log } from "./log.ts";
+import { fromDatabaseError } from "./sql-errors.ts";
+
+/** An error as GraphQL answers carry it. */
+export interface PresentedError {
+  readonly message: string;
+  readonly locations?: ReadonlyArray<{ line: number; column: number }>;
+  readonly path?: ReadonlyArray<string | number>;
+  readonly extensions: { readonly code: ErrorCode; readonly hint?: string };
+}
+
+// What validation says of names alone. Other messages may repeat a literal, and a literal may be a secret.
+const aboutNames = [
+  /^Cannot query field "\w+" on type "\w+"\./,
+  /^Unknown (argument|directive|fragment|operation named) "@?\w+"/,
+  /^Unknown type "\w+"\./,
+  /^Field "\w+" (of type "[\w[\]!]+" )?must (not )?have a selection/,
+  /^Field "[\w.]+" (argument "\w+" )?of (required )?type "[\w[\]!]+"/,
+  /^Argument "\w+" of required type/,
+  /^Field "\w+" argument "\w+" of type "[\w[\]!]+" is required/,
+  /^Field "\w+" is not defined by type "\w+"\./,
+  /^Variable "\$\w+" (is not defined|is never used|of type|of non-null type)/,
+  /^Fragment "\w+"/,
+  /^Cannot spread fragment "\w+"/,
+  /^There can be only one/,
+  /^This anonymous operation must be the only defined operation/,
+];
+
+/** Makes an error of any kind into one of the catalogue; what is not in it is INTERNAL, and goes to the log. */
+export function presentError(error: unknown, log: Log, path?: PresentedError["path"]): PresentedError {
+  const graphql = error instanceof GraphQLError ? error : undefined;
+  const known = classify(error, log);
+  const at = path ?? graphql?.path;
+  return {
+    message: known.message,
+    ...(graphql?.locations && { locations: graphql.locations }),
+    ...(at && { path: at }),
+    extensions: { code: known.code, ...(known.hint !== undefined && { hint: known.hint }) },
+  };
+}
+
+function classify(thrown: unknown, log: Log): KeyrowError {
+  const error = unflagged(thrown);
+  if (error instanceof KeyrowError) return error;
+  // PostGraphile's own way to say so, for a delete alone.
+  if (error instanceof Error && error.message.startsWith("No values were deleted in collection")) {
+    return new KeyrowError("NOT_FOUND");
+  }
+  const database = fromDatabaseError(error);
+  if (database !== undefined) return database;
+  if (error instanceof GraphQLError) {
+    const { originalError: original } = error;
+    if (original != null && !(original instanceof GraphQLError)) return classify(original, log);
+    if (original instanceof GraphQLError || error.path === undefined) return aboutRequest(error);
+  }
+  if (isSafeError(error as Error)) {
+    return new KeyrowError("VALIDATION", { message: "An argument is not valid here." });
+  }
+  log.error({ error: describeError(error) }, "unexpected error");
+  return new KeyrowError("INTERNAL");
+}
+
+/** An error as it was before Grafast flagged it. */
+function unflagged(error: unknown): unknown {
+  const flagged = typeof error === "object" && error !== null && Object.getPrototypeOf(error) === null;
+  return flagged && "value" in error ? error.value : error;
+}
+
+/** Parse, validation and variable errors: where it went wrong, and what is wrong so far as it can't hold a value. */
+function aboutRequest(error: GraphQLError): KeyrowError {
+  const { message, nodes } = error;
+  if (message.startsWith("Syntax Error")) {
+    return new KeyrowError("VALIDATION", { message: "The document is not valid GraphQL." });
+  }
+  const variable = /^Variable "(\$\w+)" (got invalid value|of (?:required|non-null) type)/.exec(message);
+  if (variable) {
+    const what = variable[2] === "got invalid value" ? "does not fit its type" : "is required";
+    return new KeyrowError("VALIDATION", { message: `Variable "${variable[1]}" ${what}.` });
+  }
+  const literal = nodes?.some(({ kind }) => valueKinds.has(kind)) ?? false;
+  if (!literal && aboutNames.some((pattern) => pattern.test(message)))
+    return new KeyrowError("VALIDATION", { message });
+  return new KeyrowError("VALIDATION", { message: "The document does not fit the schema here." });
+}
+
+const valueKinds: ReadonlySet<string> = new Set([
+  Kind.STRING,
+  Kind.INT,
+  Kind.FLOAT,
+  Kind.BOOLEAN,
+  Kind.ENUM,
+  Kind.NULL,
+  Kind.LIST,
+  Kind.OBJECT,
+]);

@@ -1,0 +1,35 @@
+import type pg from "pg";
+import { createWithPgClient } from "./database.ts";
+import { sessionSettings } from "./session.ts";
+import type { Claims } from "./token.ts";
+
+const KEPT_MS = 10 * 60_000;
+const MAX_KEPT = 10_000;
+
+/**
+ * Makes the row of a user at their first valid token; later calls in this process ask nobody. First requests at once
+ * make one call. Throws what the database throws, and then asks again at the next request.
+ */
+export function createProvisioner(pool: pg.Pool): (claims: Claims, requestId: string) => Promise<void> {
+  const withPgClient = createWithPgClient(pool);
+  const known = new Map<string, { readonly until: number; readonly made: Promise<unknown> }>();
+  return async (claims, requestId) => {
+    const { userId, email, name } = claims;
+    const kept = known.get(userId);
+    if (kept !== undefined && kept.until > Date.now()) {
+      await kept.made;
+      return;
+    }
+    const made = withPgClient(sessionSettings(claims, requestId), (client) =>
+      client.query({ text: "select keyrow.provision_user($1, $2)", values: [email ?? null, name ?? null] }),
+    );
+    if (known.size >= MAX_KEPT) known.clear();
+    known.set(userId, { until: Date.now() + KEPT_MS, made });
+    try {
+      await made;
+    } catch (error) {
+      known.delete(userId);
+      throw error;
+    }
+  };
+}

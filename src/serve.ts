@@ -1,0 +1,104 @@
+import type { Server } from "node:http";
+import type pg from "pg";
+import { postgraphile } from "postgraphile";
+import { grafserv } from "postgraphile/grafserv/node";
+import { keyMissing, missingKeys } from "./census.ts";
+import type { Cipher } from "./cipher/cipher.ts";
+import type { Config } from "./config.ts";
+import { createPool } from "./database.ts";
+import { createPreset } from "./graphile.config.ts";
+import { graphiqlPage } from "./graphiql.ts";
+import { createExecutor } from "./graphql.ts";
+import type { Log } from "./log.ts";
+import { createProvisioner } from "./provision.ts";
+import { checkRights } from "./rights.ts";
+import { closeServer, createHttpServer, listen } from "./server.ts";
+import { createVerifier, type TokenRules } from "./token.ts";
+import { createToucher } from "./touch.ts";
+
+/** What a server needs besides its configuration. */
+export interface ServeParts {
+  /** The address of the server's own login. */
+  readonly databaseUrl: string;
+  readonly cipher: Cipher;
+  readonly rules: TokenRules;
+  readonly log: Log;
+  /** A token for GraphiQL's first query, where there is one to give away. */
+  readonly graphiqlToken?: string | undefined;
+  /** An address with a superuser, to follow changes of the database's schema. */
+  readonly watchAs?: string | undefined;
+}
+
+/** A running server. */
+export interface Serving {
+  readonly port: number;
+  /** Stops listening, lets requests in flight finish, and closes everything; at most about four seconds. */
+  stop(): Promise<void>;
+}
+
+const GRACE_MS = 3_500;
+
+/** Checks the login's rights and the keys, then serves. Throws codes of the start. */
+export async function serve(config: Config, parts: ServeParts): Promise<Serving> {
+  const pool = createPool(parts.databaseUrl);
+  try {
+    await checkRights(pool);
+    await checkKeys(pool, config, parts);
+    return await serveOn(pool, config, parts);
+  } catch (error) {
+    await pool.end();
+    throw error;
+  }
+}
+
+async function checkKeys(pool: pg.Pool, { allowMissingKeys }: Config, { cipher, log }: ServeParts): Promise<void> {
+  await cipher.check();
+  const missing = await missingKeys(pool, cipher);
+  if (missing.length === 0) return;
+  if (!allowMissingKeys) throw keyMissing(missing);
+  log.warn({ missing }, "rows are sealed under keys that are not in the key ring");
+}
+
+async function serveOn(pool: pg.Pool, config: Config, parts: ServeParts): Promise<Serving> {
+  const { cipher, rules, log } = parts;
+  const toucher = createToucher(pool, log);
+  const preset = createPreset({
+    pool,
+    cipher,
+    maxReveals: config.maxReveals,
+    onRevealed: toucher.touch,
+    watchAs: parts.watchAs,
+    graphiqlToken: parts.graphiqlToken,
+  });
+  const pgl = postgraphile(preset);
+  let server: Server | undefined;
+  try {
+    const serv = pgl.createServ(grafserv);
+    // The first request should not wait for the schema, nor a start succeed without one.
+    await pgl.getSchema();
+    await serv.ready();
+    const handle = serv.createHandler();
+    server = createHttpServer({
+      execute: createExecutor(pgl, serv),
+      verify: createVerifier(rules),
+      provision: config.jwt.provision ? createProvisioner(pool) : undefined,
+      checks: { database: async () => void (await pool.query("select")), cipher: () => cipher.check() },
+      page: config.graphiql ? graphiqlPage(handle) : undefined,
+      log,
+    });
+    const listening = server;
+    const port = await listen(listening, config.port, config.host);
+    const stop = async () => {
+      await closeServer(listening, GRACE_MS);
+      await toucher.stop();
+      await pgl.release();
+      await pool.end();
+    };
+    return { port, stop };
+  } catch (error) {
+    server?.close();
+    await toucher.stop();
+    await pgl.release();
+    throw error;
+  }
+}

@@ -1,0 +1,56 @@
+import { type ErrorCode, KeyrowError } from "./errors.ts";
+
+/** What a violated constraint of Keyrow's own means to the caller. */
+const constraints: Readonly<Record<string, [code: ErrorCode, message: string]>> = {
+  user_credentials_workspace_scope: ["VALIDATION", "A WORKSPACE credential needs a workspaceId."],
+  user_credentials_encrypted_value_form: ["VALIDATION", "A value must be sealed before it is stored."],
+  user_credentials_user_id_fkey: ["VALIDATION", "The user of this token is not known here."],
+  user_credentials_workspace_id_fkey: ["VALIDATION", "There is no such workspace."],
+  user_credentials_owner_fixed: ["CONFLICT", "The owner of a USER credential can't change."],
+  user_credentials_binding_fixed: ["CONFLICT", "Id, key, scope and owner can't change under a value."],
+  user_credentials_revoke_or_renew: ["VALIDATION", "A new value and a revocation exclude each other."],
+  user_credentials_revoked_stays: ["VALIDATION", "A revoked credential becomes active by a new value alone."],
+  user_credentials_handover_first: ["CONFLICT", "The user still carries WORKSPACE or SYSTEM credentials."],
+};
+
+/** SQLSTATEs, or their classes, and what they mean to the caller (PostgreSQL, appendix A). */
+const states: ReadonlyArray<[prefix: string, code: ErrorCode, message?: string]> = [
+  ["28000", "UNAUTHENTICATED"],
+  ["42501", "FORBIDDEN"],
+  ["23505", "CONFLICT"],
+  ["23503", "VALIDATION", "Something that this refers to does not exist."],
+  ["23502", "VALIDATION", "A required field is null."],
+  ["22001", "VALIDATION", "A text is too long for its field."],
+  ["22021", "VALIDATION", "A text holds a character that can't be stored, such as NUL."],
+  ["22P05", "VALIDATION", "A text holds a character that can't be stored, such as NUL."],
+  ["22", "VALIDATION", "A value does not fit its field."],
+  ["23", "VALIDATION", "A value does not fit its field."],
+  ["54000", "LIMIT_EXCEEDED"],
+  ["57014", "LIMIT_EXCEEDED", "The request took too long."],
+  ["40", "CONFLICT", "Somebody else changed the same thing at the same time. Try again."],
+  ["08", "UNAVAILABLE"],
+  ["57P", "UNAVAILABLE"],
+  ["53", "UNAVAILABLE"],
+];
+
+const unreachable = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE", "ENOENT", "ETIMEDOUT", "ENOTFOUND"]);
+
+/** The catalogue's error for one that the database or its driver threw, without its text; undefined for any other. */
+export function fromDatabaseError(error: unknown): KeyrowError | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const { code, constraint } = error as { code?: unknown; constraint?: unknown };
+  if (typeof constraint === "string" && Object.hasOwn(constraints, constraint)) {
+    const [meaning, message] = constraints[constraint] as [ErrorCode, string];
+    return new KeyrowError(meaning, { message });
+  }
+  if (typeof code === "string" && /^[0-9A-Z]{5}$/.test(code)) {
+    const [, meaning, message] = states.find(([prefix]) => code.startsWith(prefix)) ?? [];
+    return meaning && new KeyrowError(meaning, message === undefined ? {} : { message });
+  }
+  const lost =
+    /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error)/;
+  if ((typeof code === "string" && unreachable.has(code)) || lost.test(error.message)) {
+    return new KeyrowError("UNAVAILABLE");
+  }
+  return undefined;
+}
