@@ -79,7 +79,8 @@ export async function withEmbeddedDatabase<T>(
   }
 }
 
-async function runningDatabase(directory: string): Promise<EmbeddedAddresses | undefined> {
+/** The running embedded server of a data directory, or undefined. */
+export async function runningDatabase(directory: string): Promise<EmbeddedAddresses | undefined> {
   const secrets = await readSecrets(directory);
   if (secrets === undefined) return undefined;
   try {

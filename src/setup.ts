@@ -76,12 +76,17 @@ export async function layFoundation(url: string): Promise<void> {
   await runFile(url, "foundation.sql");
 }
 
-/** The address of keyrow_migrate that makes everything as keyrow_owner, to which `reset role` returns. */
-export function asOwner(url: string): string {
-  const owner = new URL(url);
-  owner.searchParams.set("options", "-c role=keyrow_owner");
+/** An address whose sessions are in a role from the start; `reset role` returns there. */
+export function asRole(url: string, role: string): string {
+  const address = new URL(url);
+  address.searchParams.set("options", `-c role=${role}`);
   // A connection string reads `+` as it stands, not as a space.
-  return owner.href.replaceAll("+", "%20");
+  return address.href.replaceAll("+", "%20");
+}
+
+/** The address of keyrow_migrate that makes everything as keyrow_owner. */
+export function asOwner(url: string): string {
+  return asRole(url, "keyrow_owner");
 }
 
 /** Applies the committed migrations that are not there yet. `url`: keyrow_migrate as the owner (`asOwner`). */

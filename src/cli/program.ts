@@ -1,12 +1,13 @@
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
 import { examples, helpWidth } from "./command.ts";
+import { db } from "./db.ts";
 import { help } from "./help.ts";
 import { start } from "./start.ts";
 import { token } from "./token.ts";
 
 // A command's module is cheap: what it works with is imported by its action, so that help and typing errors are fast.
-const commands = [start, token, help];
+const commands = [start, token, db, help];
 
 /** The whole of `keyrow`; it throws a CommanderError instead of leaving the process. */
 export const program = new Command("keyrow")
@@ -14,6 +15,7 @@ export const program = new Command("keyrow")
   .version(version(), "-V, --version", "print the version")
   .helpOption("-h, --help", "show this help")
   .helpCommand(false)
+  .enablePositionalOptions()
   .showSuggestionAfterError()
   .exitOverride()
   // Errors are printed in one place, `report.ts`.

@@ -18,6 +18,8 @@ export const start = command(
   .action(async (options: { watch: boolean }) => {
     const { readConfig } = await import("../config.ts");
     const config = readConfig();
+    // Else Grafast tells whoever starts the server to choose one.
+    process.env.GRAPHILE_ENV ??= "production";
     // After the configuration: a wrong setting is told at once, before the server's modules load.
     const { runStart } = await import("../start.ts");
     await runStart(config, options);
