@@ -1,6 +1,8 @@
 import { randomBytes } from "node:crypto";
 import pg from "pg";
+import { socketUrl } from "../../src/embedded/server.ts";
 import { createDatabase, withConnection } from "../../src/setup.ts";
+import { testCluster } from "./cluster.ts";
 import { passwords, templateName } from "./template.ts";
 
 /** A login of the tests' server. */
@@ -17,20 +19,11 @@ export interface TestDatabase {
   drop(): Promise<void>;
 }
 
-function setting(name: string): string {
-  const value = process.env[name];
-  if (value === undefined) throw new Error(`${name} is not set: run the tests with \`npm test -- <file>\``);
-  return value;
-}
-
 /** The address of a database on the tests' server. */
 export function testUrl(login: Login, database: string): string {
-  const password = login === "postgres" ? setting("KEYROW_TEST_PASSWORD") : passwords[login];
-  const url = new URL(`postgres://${login}:${encodeURIComponent(password)}@localhost`);
-  url.port = setting("KEYROW_TEST_PORT");
-  url.pathname = database;
-  url.searchParams.set("host", setting("KEYROW_TEST_SOCKET"));
-  return url.href;
+  const cluster = testCluster();
+  const password = login === "postgres" ? cluster.password : passwords[login];
+  return socketUrl(cluster, { user: login, password }, database);
 }
 
 /** Makes a database for one test file. */

@@ -1,0 +1,147 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, constants, fchownSync, lstatSync, openSync, readFileSync, renameSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { KeyrowError } from "../errors.ts";
+import { type Account, asAccount } from "./account.ts";
+import { clusterDirectory } from "./cluster.ts";
+import { PORT } from "./socket.ts";
+
+const LOG_LIMIT = 10 * 1024 * 1024;
+const STOP_PATIENCE = 5000;
+
+/** What it takes to run a cluster. */
+export interface PostmasterOptions {
+  readonly home: string;
+  readonly binaries: string;
+  readonly account: Account | undefined;
+  readonly socket: string;
+  readonly settings: Record<string, string>;
+  readonly progress: (line: string) => void;
+}
+
+/** A running server: `stop` ends it in order and may be called again; `exited` resolves when it has gone, asked or not. */
+export interface Postmaster {
+  readonly exited: Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** No statement, parameter or offending row gets into the log, so no value does. Callers may choose otherwise. */
+const quiet = {
+  log_destination: "stderr",
+  logging_collector: "off",
+  log_statement: "none",
+  log_min_duration_statement: "-1",
+  log_min_error_statement: "panic",
+  log_min_messages: "log",
+  log_checkpoints: "off",
+  log_error_verbosity: "terse",
+  log_parameter_max_length: "0",
+  log_parameter_max_length_on_error: "0",
+  log_line_prefix: "%m [%p] ",
+  timezone: "UTC",
+  log_timezone: "UTC",
+};
+
+/** What a process that ends without stopping them takes with it. */
+const running = new Set<ChildProcess>();
+process.on("exit", () => {
+  for (const child of running) signal(child, "SIGINT");
+});
+
+/** The path of the server's log below `home`. */
+export const logFileOf = (home: string): string => join(home, "postgres.log");
+
+/** Runs the cluster until it takes connections. Throws EMBEDDED_POSTGRES, naming the log file, when it does not. */
+export async function runPostmaster(options: PostmasterOptions): Promise<Postmaster> {
+  const child = launch(options);
+  const exited = once(child, "exit").then(() => undefined);
+  running.add(child);
+  const forget = () => running.delete(child);
+  exited.then(forget, forget);
+  await ready(child, exited, options);
+  // What else the process does decides how long it lives.
+  child.unref();
+  let stopping: Promise<void> | undefined;
+  return {
+    exited,
+    stop() {
+      stopping ??= stop(child, exited);
+      return stopping;
+    },
+  };
+}
+
+function launch({ home, binaries, account, socket, settings }: PostmasterOptions): ChildProcess {
+  const all = {
+    ...quiet,
+    ...settings,
+    listen_addresses: "",
+    unix_socket_directories: `"${socket.replaceAll('"', '""')}"`,
+    unix_socket_permissions: "0700",
+    port: String(PORT),
+  };
+  const flags = Object.entries(all).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
+  const log = openLog(logFileOf(home), account);
+  try {
+    // A process group of its own: Ctrl-C reaches us, and we stop it when the last request is done.
+    const stdio = ["ignore", log, log] as const;
+    const args = ["-D", clusterDirectory(home), ...flags];
+    return spawn(join(binaries, "bin/postgres"), args, { ...asAccount(account), stdio: [...stdio], detached: true });
+  } finally {
+    closeSync(log);
+  }
+}
+
+/** Keeps one older log, and never follows a link: as root we write into another user's directory here. */
+function openLog(path: string, account: Account | undefined): number {
+  if ((lstatSync(path, { throwIfNoEntry: false })?.size ?? 0) > LOG_LIMIT) renameSync(path, `${path}.1`);
+  const { O_APPEND, O_CREAT, O_NOFOLLOW, O_WRONLY } = constants;
+  const log = openSync(path, O_APPEND | O_CREAT | O_NOFOLLOW | O_WRONLY, 0o600);
+  if (account) fchownSync(log, account.uid, account.gid);
+  return log;
+}
+
+async function ready(child: ChildProcess, exited: Promise<void>, { home, progress }: PostmasterOptions): Promise<void> {
+  let gone = false;
+  const leave = () => {
+    gone = true;
+  };
+  const watch = exited.then(leave, leave);
+  let patience = Date.now() + STOP_PATIENCE;
+  while (!isReady(child, home)) {
+    if (gone) {
+      throw new KeyrowError("EMBEDDED_POSTGRES", {
+        hint: `Its log ${logFileOf(home)} says why.`,
+      });
+    }
+    if (Date.now() > patience) {
+      progress("PostgreSQL is still starting; after a crash it first recovers what was committed.");
+      patience = Number.POSITIVE_INFINITY;
+    }
+    await Promise.race([watch, sleep(10)]);
+  }
+}
+
+/** PostgreSQL writes its state into the eighth line of this file; its own tools wait for that as well. */
+function isReady(child: ChildProcess, home: string): boolean {
+  try {
+    const lines = readFileSync(join(clusterDirectory(home), "postmaster.pid"), "utf8").split("\n");
+    return Number(lines[0]) === child.pid && lines[7]?.trim() === "ready";
+  } catch {
+    return false;
+  }
+}
+
+async function stop(child: ChildProcess, exited: Promise<void>): Promise<void> {
+  child.ref();
+  signal(child, "SIGINT");
+  const timer = setTimeout(() => signal(child, "SIGQUIT"), STOP_PATIENCE);
+  await exited;
+  clearTimeout(timer);
+}
+
+function signal(child: ChildProcess, name: NodeJS.Signals): void {
+  if (child.exitCode === null && child.signalCode === null) child.kill(name);
+}

@@ -1,0 +1,49 @@
+import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
+
+/** What a run came to. */
+export interface Counts {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+const result = /^(not )?ok \d+ - (.*?)(?: # (SKIP|TODO))?$/;
+const separator = / [›>] /;
+
+/**
+ * Reads TAP as ava writes it, shows failures in full as they come and a line per file at the end, and gives the counts.
+ * A skipped and a planned test count as skipped; a file that crashed or ran out of time counts as a failed test.
+ */
+export async function readTap(input: Readable, show: (line: string) => void): Promise<Counts> {
+  const total = { passed: 0, failed: 0, skipped: 0 };
+  const files = new Map<string, Counts>();
+  const progress = setInterval(() => show(`... ${total.passed} passed, ${total.failed} failed so far`), 5000);
+  let showing = false;
+  for await (const line of createInterface({ input })) {
+    const [matched, not, title = "", directive] = result.exec(line) ?? [];
+    if (matched !== undefined) {
+      const outcome = directive ? "skipped" : not ? "failed" : "passed";
+      total[outcome] += 1;
+      fileOf(files, title)[outcome] += 1;
+      showing = outcome === "failed";
+      if (showing) show(`\nFAILED  ${title}`);
+    } else if (showing && /^( {2}|#)/.test(line)) {
+      show(line);
+    }
+  }
+  clearInterval(progress);
+  for (const [name, { passed, failed, skipped }] of [...files].sort()) {
+    const notes = [failed && `${failed} failed`, skipped && `${skipped} skipped`].filter(Boolean);
+    show(`${failed ? "FAILED" : "    ok"}  ${name}: ${[`${passed} passed`, ...notes].join(", ")}`);
+  }
+  return total;
+}
+
+/** ava puts the file's name before the title, except when there is one file alone. */
+function fileOf(files: Map<string, Counts>, title: string): Counts {
+  const name = title.split(separator).slice(0, -1).join("/") || "tests";
+  const counts = files.get(name) ?? { passed: 0, failed: 0, skipped: 0 };
+  files.set(name, counts);
+  return counts;
+}
