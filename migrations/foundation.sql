@@ -11,18 +11,15 @@ begin
   if to_regprocedure('public.current_user_id()') is null then
     -- nullif: an unset setting reads as '' once it has been set in the session. A claim that is no UUID raises
     -- 22P02: softened to null it would read as "nobody", for whom the owner's bypass is open.
+    -- `return`, not a string: its operators are looked up now, so that no search path of the asking session can put
+    -- another `=` in place (tried: the claims then read as null), and it can still be inlined.
     create function public.current_user_id() returns uuid
     language sql stable
-    as $function$
-      select coalesce(
-        nullif(pg_catalog.current_setting('jwt.claims.user_id', true), ''),
-        nullif(claims ->> 'user_id', ''),
-        nullif(claims ->> 'sub', '')
-      )::uuid
-      from (
-        select nullif(pg_catalog.current_setting('request.jwt.claims', true), '')::pg_catalog.jsonb as claims
-      ) as request
-    $function$;
+    return coalesce(
+      nullif(pg_catalog.current_setting('jwt.claims.user_id', true), ''),
+      nullif(nullif(pg_catalog.current_setting('request.jwt.claims', true), '')::pg_catalog.jsonb ->> 'user_id', ''),
+      nullif(nullif(pg_catalog.current_setting('request.jwt.claims', true), '')::pg_catalog.jsonb ->> 'sub', '')
+    )::uuid;
     comment on function public.current_user_id() is
       'The user whose claims are set: jwt.claims.user_id, else user_id or sub of request.jwt.claims. Null without claims.';
     grant execute on function public.current_user_id()
@@ -62,6 +59,9 @@ begin
     );
     create unique index users_email_key on public.users (lower(email));
     comment on table public.users is 'A person with credentials.';
+    comment on column public.users.id is 'The user''s id: what the claims of a token name.';
+    comment on column public.users.created_at is 'When the row was made.';
+    comment on column public.users.updated_at is 'When the row was last changed.';
     comment on column public.users.email is 'Where known; unique without regard to case. Not shown by the API.';
     comment on column public.users.name is 'What the person is called.';
   end if;
@@ -74,6 +74,9 @@ begin
       updated_at timestamptz not null default now()
     );
     comment on table public.workspaces is 'A team that shares credentials.';
+    comment on column public.workspaces.id is 'The workspace''s id.';
+    comment on column public.workspaces.created_at is 'When the workspace was made.';
+    comment on column public.workspaces.updated_at is 'When the workspace was last changed.';
     comment on column public.workspaces.name is 'What the workspace is called.';
   end if;
 
@@ -87,6 +90,9 @@ begin
     );
     create index workspace_members_user_id_idx on public.workspace_members (user_id);
     comment on table public.workspace_members is 'Who belongs to a workspace, and as what.';
+    comment on column public.workspace_members.workspace_id is 'The workspace.';
+    comment on column public.workspace_members.user_id is 'Who belongs to it.';
+    comment on column public.workspace_members.joined_at is 'Since when.';
     comment on column public.workspace_members.role is 'Owners and admins manage the workspace''s credentials.';
   end if;
 end
@@ -236,7 +242,7 @@ begin
         public.current_user_id(),
         case when provision_user.email like '%_@_%' and not exists (
           select from public.users u where lower(u.email) = lower(provision_user.email)) then provision_user.email end,
-        provision_user.name)
+        left(provision_user.name, 200))
       on conflict do nothing;
       get diagnostics made = row_count;
       return made = 1;
@@ -328,6 +334,8 @@ begin
     create index activity_logs_user_id_created_at_idx on public.activity_logs (user_id, created_at desc, id desc);
     create index activity_logs_workspace_id_created_at_idx on public.activity_logs (workspace_id, created_at desc, id desc);
     comment on table public.activity_logs is 'What was done, by whom, to what. Nothing in it can be changed or deleted.';
+    comment on column public.activity_logs.id is 'The entry''s number, in the order of writing.';
+    comment on column public.activity_logs.created_at is 'When it was done: the time of the transaction.';
     comment on column public.activity_logs.user_id is 'The user whose claims were set; null for maintenance without claims.';
     comment on column public.activity_logs.workspace_id is 'The workspace whose credential it was, where it was a workspace''s.';
     comment on column public.activity_logs.action is 'What was done.';

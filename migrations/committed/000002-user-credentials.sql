@@ -1,5 +1,5 @@
 --! Previous: sha1:7e4a32e1af7426bded53ab076ed7455e59ff057a
---! Hash: sha1:e30e48bb0cdc93f9c63b5e1fb8b5e0241288e68d
+--! Hash: sha1:df4a79e3e9814592e844bea611ec5f0fbf64752c
 --! Message: user credentials
 
 --! split: 1-current.sql
@@ -174,7 +174,7 @@ begin
   values (
     public.current_user_id(), workspace_id, action, 'CREDENTIAL', credential_id,
     details || jsonb_strip_nulls(
-      jsonb_build_object('request', nullif(current_setting('keyrow.request_id', true), ''))));
+      jsonb_build_object('request', nullif(left(current_setting('keyrow.request_id', true), 64), ''))));
   return true;
 end
 $function$;
@@ -216,6 +216,8 @@ revoke create on schema keyrow from keyrow_reveal;
 --! EndIncluded functions/user_credentials_log.sql
 --! Included functions/user_credentials_guard.sql
 -- What must hold for a credential's life, whoever changes it.
+alter default privileges revoke execute on functions from public;
+
 create or replace function keyrow.user_credentials_guard() returns trigger
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $function$
@@ -242,6 +244,12 @@ begin
   ) then
     raise exception 'id, key, scope and the scope''s owner can''t change under a value that is bound to them'
       using errcode = 'restrict_violation', constraint = 'user_credentials_binding_fixed';
+  end if;
+
+  -- The legacy form is one that plaintext can have. `user_credentials_insert_sealed` says the same of new rows.
+  if new_value and new.key_id = 'legacy' and current_user = 'keyrow_user' then
+    raise exception 'a new value is sealed under a named key'
+      using errcode = 'insufficient_privilege', constraint = 'user_credentials_renewed_sealed';
   end if;
 
   if new_value and old.is_active and not new.is_active then
@@ -271,6 +279,8 @@ comment on function keyrow.user_credentials_guard() is
 -- Deleting a user would take the team's and the system's credentials along (the specification's cascade). The trigger
 -- sees the cascade, and asks a foreign key whether it is the user who goes: referential integrity looks into users
 -- as its owner, whatever row level security the application has there.
+alter default privileges revoke execute on functions from public;
+
 create or replace function keyrow.user_credentials_refuse_orphaning() returns trigger
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $function$
@@ -290,6 +300,8 @@ comment on function keyrow.user_credentials_refuse_orphaning() is
 --! EndIncluded functions/user_credentials_refuse_orphaning.sql
 --! Included functions/update_user_credentials_updated_at.sql
 -- The specification's own function, to the letter.
+alter default privileges revoke execute on functions from public;
+
 create or replace function public.update_user_credentials_updated_at() returns trigger as $$
 begin
   new.updated_at = now();

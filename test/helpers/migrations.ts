@@ -57,8 +57,8 @@ export interface Workshop {
   /** Where the copy is: `migrations/` and `.gmrc` in it. */
   readonly folder: string;
   readonly database: BareDatabase;
-  /** Runs a command and gives what it printed; rejects when it fails. */
-  run(...args: string[]): Promise<string>;
+  /** Runs a command, on another database if one is given, and gives what it printed; rejects when it fails. */
+  run(args: readonly string[], other?: BareDatabase): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -76,7 +76,6 @@ export async function openWorkshop(): Promise<Workshop> {
   const shadow = nextDatabase();
   const env = {
     PATH: process.env.PATH,
-    DATABASE_URL: database.owner,
     SHADOW_DATABASE_URL: shadow.owner,
     ROOT_DATABASE_URL: testUrl("postgres", "postgres"),
     FORCE_COLOR: "0",
@@ -84,11 +83,9 @@ export async function openWorkshop(): Promise<Workshop> {
   return {
     folder,
     database,
-    async run(...args) {
-      const { stdout, stderr } = await promisify(execFile)(process.execPath, [graphileMigrate, ...args], {
-        cwd: folder,
-        env,
-      });
+    async run(args, other = database) {
+      const options = { cwd: folder, env: { ...env, DATABASE_URL: other.owner } };
+      const { stdout, stderr } = await promisify(execFile)(process.execPath, [graphileMigrate, ...args], options);
       return stdout + stderr;
     },
     async close() {
