@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type {} from "postgraphile";
 
 /** Answers a request by itself; true where it did. */
 export type Page = (request: IncomingMessage, response: ServerResponse) => Promise<boolean>;
@@ -21,5 +22,45 @@ export function graphiqlPage(handle: (request: IncomingMessage, response: Server
     response.setHeader("x-frame-options", "DENY");
     await handle(request, response);
     return true;
+  };
+}
+
+const firstQuery = `# Add "value" to reveal, on the record.
+{
+  currentUser {
+    name
+  }
+  userCredentials {
+    nodes {
+      provider
+      name
+      scope
+      maskedValue
+    }
+  }
+}
+`;
+
+// GraphiQL asks for the schema before it has read its own headers. What somebody typed there stays.
+const sendToken = `<script>
+const send = globalThis.fetch;
+globalThis.fetch = (input, options) => {
+  const request = new Request(input, options);
+  const { Authorization } = JSON.parse(RURU_CONFIG.initialHeaders ?? "{}");
+  if (Authorization && !request.headers.has("authorization")) request.headers.set("authorization", Authorization);
+  return send(request);
+};
+</script>`;
+
+/** GraphiQL's first query, ready to run where there is a token to give away. */
+export function graphiqlConfig(token: string | undefined): NonNullable<GraphileConfig.Preset["ruru"]> {
+  const clientConfig = {
+    defaultQuery: firstQuery,
+    ...(token !== undefined && { initialHeaders: JSON.stringify({ Authorization: `Bearer ${token}` }, null, 2) }),
+  };
+  return {
+    htmlParts: { titleTag: "<title>Keyrow: GraphiQL</title>", headerScripts: (scripts) => `${scripts}\n${sendToken}` },
+    // Its type wants every field there is.
+    clientConfig: clientConfig as NonNullable<NonNullable<GraphileConfig.Preset["ruru"]>["clientConfig"]>,
   };
 }

@@ -1,4 +1,5 @@
 import type { Server } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
 import { postgraphile } from "postgraphile";
 import { grafserv } from "postgraphile/grafserv/node";
@@ -37,6 +38,7 @@ export interface Serving {
 }
 
 const GRACE_MS = 3_500;
+const RELEASE_MS = 500;
 
 /** Checks the login's rights and the keys, then serves. Throws codes of the start. */
 export async function serve(config: Config, parts: ServeParts): Promise<Serving> {
@@ -91,8 +93,9 @@ async function serveOn(pool: pg.Pool, config: Config, parts: ServeParts): Promis
     const stop = async () => {
       await closeServer(listening, GRACE_MS);
       await toucher.stop();
-      await pgl.release();
-      await pool.end();
+      // While following the schema, PostGraphile's release waits for a connection that never comes back.
+      await within(RELEASE_MS, pgl.release());
+      await within(RELEASE_MS, pool.end());
     };
     return { port, stop };
   } catch (error) {
@@ -101,4 +104,11 @@ async function serveOn(pool: pg.Pool, config: Config, parts: ServeParts): Promis
     await pgl.release();
     throw error;
   }
+}
+
+/** Waits for a step of the end, but not for ever. */
+async function within(ms: number, step: unknown): Promise<void> {
+  const deadline = new AbortController();
+  await Promise.race([step, sleep(ms, undefined, { signal: deadline.signal }).catch(() => undefined)]);
+  deadline.abort();
 }

@@ -42,9 +42,10 @@ export function createHttpServer(parts: ServerParts): Server {
     response.setHeader("x-content-type-options", "nosniff");
     response.on("finish", () => {
       const ms = Number(process.hrtime.bigint() - started) / 1e6;
-      // The path only where it is ours: another may hold anything.
+      // The path only where it is ours: another may hold anything. GraphiQL's files are no news.
       const known = path in routes ? path : undefined;
-      log.info(
+      const level = known === undefined ? "debug" : "info";
+      log[level](
         { method: request.method, path: known, status: response.statusCode, ms: Math.round(ms * 10) / 10 },
         "request",
       );

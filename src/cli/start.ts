@@ -23,4 +23,6 @@ export const start = command(
     // After the configuration: a wrong setting is told at once, before the server's modules load.
     const { runStart } = await import("../start.ts");
     await runStart(config, options);
+    // Everything is closed; what followed the schema may hold on to a connection all the same.
+    process.exit();
   });
