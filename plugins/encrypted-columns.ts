@@ -1,19 +1,17 @@
-import { randomUUID } from "node:crypto";
 import type {
   PgCodecWithAttributes,
   PgInsertSingleStep,
   PgResource,
   PgUpdateSingleStep,
 } from "postgraphile/@dataplan/pg";
-import { type FieldArgs, lambda, loadOne, type ObjectStep, type Step } from "postgraphile/grafast";
+import { loadOne, type ObjectStep, type Step } from "postgraphile/grafast";
 import { version } from "../src/version.ts";
-import { type EncryptedColumn, encryptedColumns } from "./encrypted-columns/column.ts";
+import { type EncryptedColumn, encryptedColumns, tagOf } from "./encrypted-columns/column.ts";
+import { sealIntoInsert, sealIntoUpdate } from "./encrypted-columns/mutation.ts";
 import type { EncryptedColumnsOptions } from "./encrypted-columns/options.ts";
 import { type RequestContext, revealLoader } from "./encrypted-columns/reveal.ts";
-import { type Columns, readContextRow, rowToInsert, sealFor, setAll } from "./encrypted-columns/seal.ts";
-import { parseTag } from "./encrypted-columns/tag.ts";
+import { contextColumns } from "./encrypted-columns/tag.ts";
 
-type Inputs = Readonly<Record<string, unknown>>;
 type Mutation = PgInsertSingleStep | PgUpdateSingleStep;
 
 /** The encrypted columns of a codec's table, and the options; none where the codec has no such column. */
@@ -30,16 +28,23 @@ function optionsOf(build: GraphileBuild.Build): EncryptedColumnsOptions {
   return options;
 }
 
-/** How the columns that a tag names are hidden: the ciphertext and its key everywhere, the mask as an input. */
-function hiddenBy(codec: PgCodecWithAttributes, name: string): "everywhere" | "input" | undefined {
-  for (const [column, { extensions }] of Object.entries(codec.attributes)) {
-    const text = extensions?.tags?.encrypted;
-    if (typeof text !== "string") continue;
-    const { key, mask } = parseTag(text);
-    if (name === column || name === key) return "everywhere";
-    if (name === mask) return "input";
-  }
-  return undefined;
+/** Which behaviors of a column a tag takes away. */
+function hiddenBy(
+  build: GraphileBuild.Build,
+  codec: PgCodecWithAttributes,
+  name: string,
+): GraphileBuild.BehaviorString[] {
+  const primaryKey = build.pgTableResource(codec)?.uniques.find((unique) => unique.isPrimary)?.attributes ?? [];
+  return Object.entries(codec.attributes).flatMap(([column, attribute]) => {
+    const tag = tagOf(attribute);
+    if (tag === undefined) return [];
+    // The ciphertext and its key are nobody's business.
+    if (name === column || name === tag.key) return ["-*"];
+    if (name === tag.mask) return ["-attribute:insert", "-attribute:update", "-attribute:base"];
+    // The id is made here, before the insert. A value would not open again once what it is bound to has changed.
+    if (primaryKey.includes(name)) return ["-attribute:insert", "-attribute:update"];
+    return contextColumns(tag).includes(name) ? ["-attribute:update"] : [];
+  });
 }
 
 /** Columns with the smart tag `@encrypted` become a write-only input and an audited output: plugins/README.md. */
@@ -50,15 +55,20 @@ export const EncryptedColumnsPlugin: GraphileConfig.Plugin = {
   schema: {
     entityBehavior: {
       pgCodecAttribute: {
-        override(behavior, [codec, name]) {
-          const hidden = hiddenBy(codec, name);
-          if (hidden === "everywhere") return [behavior, "-*"];
-          if (hidden === "input") return [behavior, "-attribute:insert", "-attribute:update", "-attribute:base"];
-          return behavior;
+        override(behavior, [codec, name], build) {
+          return [behavior, ...hiddenBy(build, codec, name)];
         },
       },
     },
     hooks: {
+      // Here a tag that can't be read stops the start; later some presets drop the type and go on.
+      init(_, build) {
+        for (const { codec } of Object.values(build.pgResources)) {
+          if (codec.attributes !== undefined && encryptedOf(build, codec).length > 0) optionsOf(build);
+        }
+        return _;
+      },
+
       GraphQLInputObjectType_fields(fields, build, { scope }) {
         const { isPgRowType, isPgPatch, isPgBaseInput, isPgCondition, pgCodec } = scope;
         if (!isPgRowType || isPgCondition || !pgCodec) return fields;
@@ -104,13 +114,18 @@ export const EncryptedColumnsPlugin: GraphileConfig.Plugin = {
           return field;
         const encrypted = encryptedOf(build, resource.codec);
         if (encrypted.length === 0) return field;
-        const { plan: planned } = field;
-        const sealInto = isPgCreateMutation ? sealIntoInsert : sealIntoUpdate;
+        const options = optionsOf(build);
+        const { plan: planned, args: { input } = {} } = field;
+        const inputScope = input && build.scopeByType.get(build.graphql.getNamedType(input.type));
+        const byNodeId = (inputScope as GraphileBuild.ScopeInputObject | undefined)?.isPgUpdateNodeInputType === true;
         return {
           ...field,
           plan($root, args, info) {
             // Before the mutation's own step: after it, planning ends in a cycle of side effects.
-            const $apply = sealInto(build, resource as PgResource, encrypted, args);
+            const table = resource as PgResource;
+            const $apply = isPgCreateMutation
+              ? sealIntoInsert(build, table, encrypted, args, options)
+              : sealIntoUpdate(build, table, encrypted, args, byNodeId, options);
             const $payload = planned.call(field, $root, args, info) as ObjectStep<{ result: Mutation }>;
             ($payload.getStepForKey("result") as Mutation).apply($apply);
             return $payload;
@@ -120,65 +135,3 @@ export const EncryptedColumnsPlugin: GraphileConfig.Plugin = {
     },
   },
 };
-
-/** The columns' names as the GraphQL input has them. */
-function inputNames(build: GraphileBuild.Build, resource: PgResource): Map<string, string> {
-  const codec = resource.codec as PgCodecWithAttributes;
-  return new Map(
-    Object.keys(codec.attributes).map((name) => [name, build.inflection.attribute({ attributeName: name, codec })]),
-  );
-}
-
-function contextStep(resource: PgResource): Step<RequestContext> {
-  return resource.executor.context() as unknown as Step<RequestContext>;
-}
-
-function sealIntoInsert(
-  build: GraphileBuild.Build,
-  resource: PgResource,
-  encrypted: readonly EncryptedColumn[],
-  args: FieldArgs,
-) {
-  const names = inputNames(build, resource);
-  const options = optionsOf(build);
-  const $input = args.getRaw(["input", build.inflection.tableFieldName(resource)]) as Step<Inputs>;
-  return lambda([$input, contextStep(resource)] as const, async ([input, { pgSettings }]) => {
-    const byColumn = Object.fromEntries([...names].map(([column, field]) => [column, input[field]]));
-    // The id is known before the insert, so that the ciphertext can be bound to it.
-    const id = randomUUID();
-    const columns: Columns = {};
-    for (const one of encrypted) {
-      const row = rowToInsert(one, byColumn, pgSettings ?? {});
-      const missing = Object.entries(row).filter(([column, value]) => value !== null && byColumn[column] == null);
-      Object.assign(columns, { [one.primaryKey]: id }, Object.fromEntries(missing));
-      Object.assign(columns, await sealFor(one, id, row, input[one.tag.field], options));
-    }
-    return setAll(columns);
-  });
-}
-
-function sealIntoUpdate(
-  build: GraphileBuild.Build,
-  resource: PgResource,
-  encrypted: readonly EncryptedColumn[],
-  args: FieldArgs,
-) {
-  const names = inputNames(build, resource);
-  const options = optionsOf(build);
-  const $input = args.getRaw("input") as Step<Inputs>;
-  const $context = contextStep(resource);
-  const patchName = build.inflection.patchField(build.inflection.tableFieldName(resource));
-  return lambda([$input, $context] as const, async ([input, context]) => {
-    const patch = input[patchName] as Inputs;
-    const columns: Columns = {};
-    for (const one of encrypted) {
-      if (patch[one.tag.field] === undefined) continue;
-      const key = Object.fromEntries(
-        [...names].filter(([, field]) => input[field] !== undefined).map(([column, field]) => [column, input[field]]),
-      );
-      const { id, row } = await readContextRow(one, key, context);
-      Object.assign(columns, await sealFor(one, id, row, patch[one.tag.field], options));
-    }
-    return setAll(columns);
-  });
-}

@@ -1,4 +1,5 @@
 import type {} from "postgraphile";
+import type { PgCodecWithAttributes } from "postgraphile/@dataplan/pg";
 import { version } from "../src/version.ts";
 
 declare global {
@@ -6,6 +7,8 @@ declare global {
     interface SchemaOptions {
       /** The tables of the API, each with its columns; what is not named here does not exist there. */
       exposedTables?: Readonly<Record<string, readonly string[] | "all">>;
+      /** Those of them that the API changes, so far as grants and policies let it. */
+      writableTables?: readonly string[];
     }
     interface Inflection {
       _attributeName(
@@ -33,7 +36,11 @@ export const ExposedTablesPlugin: GraphileConfig.Plugin = {
     entityBehavior: {
       pgResource: {
         override(behavior, resource, build) {
-          return exposedColumns(build.options, resource.codec.extensions?.pg) ? behavior : [behavior, "-*"];
+          // A function has parameters, if none, and may give rows of an exposed table that policies hide.
+          const table = resource.parameters === undefined ? resource.codec.extensions?.pg : undefined;
+          if (!exposedColumns(build.options, table)) return [behavior, "-*"];
+          const writable = table !== undefined && build.options.writableTables?.includes(table.name);
+          return writable ? behavior : [behavior, "-insert", "-update", "-delete"];
         },
       },
       pgCodec: {
@@ -47,6 +54,17 @@ export const ExposedTablesPlugin: GraphileConfig.Plugin = {
           const columns = exposedColumns(build.options, codec.extensions?.pg);
           return columns === "all" || columns?.includes(column) ? behavior : [behavior, "-*"];
         },
+      },
+    },
+    hooks: {
+      // What a row is looked up by is described like its column.
+      GraphQLObjectType_fields_field_args_arg(arg, build, { scope }) {
+        const codec = scope.pgFieldResource?.codec as PgCodecWithAttributes | undefined;
+        if (arg.description || codec?.attributes === undefined) return arg;
+        const column = Object.entries(codec.attributes).find(
+          ([attributeName]) => build.inflection.attribute({ attributeName, codec }) === scope.argName,
+        );
+        return { ...arg, description: column?.[1].description };
       },
     },
   },

@@ -1,4 +1,12 @@
-import type { PgCodecWithAttributes, PgSelectQueryBuilder } from "postgraphile/@dataplan/pg";
+import type {} from "postgraphile";
+import {
+  type PgCodecWithAttributes,
+  type PgSelectQueryBuilder,
+  type PgSelectStep,
+  TYPES,
+} from "postgraphile/@dataplan/pg";
+import { lambda, type Step } from "postgraphile/grafast";
+import { sql } from "postgraphile/pg-sql2";
 import { version } from "../src/version.ts";
 
 type Direction = "ASC" | "DESC";
@@ -17,7 +25,7 @@ export const StableOrderPlugin: GraphileConfig.Plugin = {
       GraphQLEnumType_values(values, build, { scope }) {
         const codec = scope.pgCodec as PgCodecWithAttributes | undefined;
         if (!scope.isPgRowSortEnum || codec?.attributes === undefined) return values;
-        const primaryKey = build.pgTableResource(codec)?.uniques.find((unique) => unique.isPrimary)?.attributes ?? [];
+        const primaryKey = primaryKeyOf(build, codec);
         const named = (attributeName: string, variant: "asc" | "desc") =>
           build.inflection.orderByAttributeEnum({ codec, attributeName, variant });
         const byAttribute = Object.keys(codec.attributes).flatMap((attribute) =>
@@ -34,7 +42,7 @@ export const StableOrderPlugin: GraphileConfig.Plugin = {
         return Object.fromEntries(
           kept.map(({ name, attribute, direction }) => [
             name,
-            { ...values[name], extensions: { grafast: { apply: orderBy(attribute, direction, primaryKey) } } },
+            { ...values[name], extensions: { grafast: { apply: orderBy(codec, attribute, direction, primaryKey) } } },
           ]),
         );
       },
@@ -45,15 +53,38 @@ export const StableOrderPlugin: GraphileConfig.Plugin = {
         const newest = build.inflection.orderByAttributeEnum({ codec, attributeName: "created_at", variant: "desc" });
         const type = build.graphql.getNamedType(arg.type);
         const value = build.graphql.isEnumType(type) ? type.getValue(newest) : undefined;
-        return value ? { ...arg, defaultValue: [value.value] } : arg;
+        const { applyPlan } = arg;
+        if (!value || applyPlan === undefined) return arg;
+        const byNewest = orderBy(codec, "created_at", "DESC", primaryKeyOf(build, codec));
+        return {
+          ...arg,
+          defaultValue: [value.value],
+          // An empty list is no order of its own: it would be the one by primary key.
+          applyPlan(parent, $connection, given, info) {
+            applyPlan.call(this, parent, $connection, given, info);
+            const $select = ($connection as unknown as { getSubplan(): PgSelectStep }).getSubplan();
+            const $orders = given.getRaw() as unknown as Step<readonly unknown[] | null>;
+            $select.apply(lambda($orders, (orders) => (orders?.length === 0 || orders === null ? byNewest : () => {})));
+          },
+        };
       },
     },
   },
 };
 
+function primaryKeyOf(build: GraphileBuild.Build, codec: PgCodecWithAttributes): readonly string[] {
+  return build.pgTableResource(codec)?.uniques.find((unique) => unique.isPrimary)?.attributes ?? [];
+}
+
 /** By one attribute; ties are broken by the primary key, in the same direction after `created_at`. */
-function orderBy(attribute: string, direction: Direction, primaryKey: readonly string[]) {
+function orderBy(codec: PgCodecWithAttributes, attribute: string, direction: Direction, primaryKey: readonly string[]) {
   return (builder: PgSelectQueryBuilder) => {
+    // With nulls on a side of their own, as PostgreSQL has them by itself: a cursor that only compares values loses
+    // what is beyond the first or last null (@dataplan/pg 1.1.2 has the two sides the wrong way round).
+    if (!codec.attributes[attribute]?.notNull) {
+      const fragment = sql`(${builder.alias}.${sql.identifier(attribute)} is null)`;
+      builder.orderBy({ fragment, codec: TYPES.boolean, direction, nullable: false });
+    }
     builder.orderBy({ attribute, direction });
     if (attribute !== "created_at") return;
     for (const key of primaryKey) {

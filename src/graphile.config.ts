@@ -11,6 +11,7 @@ import { StableOrderPlugin } from "../plugins/stable-order.ts";
 import { UserCredentialsPlugin } from "../plugins/user-credentials.ts";
 import type { Cipher } from "./cipher/cipher.ts";
 import { createWithPgClient } from "./database.ts";
+import { graphiqlConfig } from "./graphiql.ts";
 import { MAX_VALUE_BYTES } from "./limits.ts";
 import { maskValue } from "./mask.ts";
 import { sessionSettings } from "./session.ts";
@@ -24,22 +25,6 @@ export const exposed: Readonly<Record<string, readonly string[] | "all">> = {
   workspace_members: ["workspace_id", "user_id", "role", "joined_at"],
   activity_logs: ["id", "created_at", "user_id", "workspace_id", "action", "entity_type", "entity_id", "details"],
 };
-
-const firstQuery = `# What this token's user can list. Add "value" to reveal, on the record.
-{
-  currentUser {
-    name
-  }
-  userCredentials {
-    nodes {
-      provider
-      name
-      scope
-      maskedValue
-    }
-  }
-}
-`;
 
 /** What the preset is wired of. */
 export interface Parts {
@@ -106,6 +91,7 @@ export function createPreset({ pool, cipher, maxReveals, onRevealed, watchAs, ..
     pgServices: [{ ...service, adaptor } as typeof service],
     schema: {
       exposedTables: exposed,
+      writableTables: ["user_credentials"],
       encryptedColumns: {
         cipher,
         mask: maskValue,
@@ -148,15 +134,7 @@ export function createPreset({ pool, cipher, maxReveals, onRevealed, watchAs, ..
       graphiqlOnGraphQLGET: false,
       watch: watchAs !== undefined,
     },
-    ruru: {
-      // Its type wants every field there is.
-      clientConfig: {
-        defaultQuery: firstQuery,
-        ...(graphiqlToken !== undefined && {
-          initialHeaders: JSON.stringify({ Authorization: `Bearer ${graphiqlToken}` }, null, 2),
-        }),
-      } as NonNullable<GraphileConfig.Preset["ruru"]>["clientConfig"] & object,
-    },
+    ruru: graphiqlConfig(graphiqlToken),
   };
   return preset;
 }

@@ -1,7 +1,7 @@
 import type { PostGraphileInstance } from "postgraphile";
 import { execute, hookArgs, isAsyncIterable } from "postgraphile/grafast";
 import type { GrafservBase } from "postgraphile/grafserv";
-import type { ExecutionResult } from "postgraphile/graphql";
+import { type ExecutionResult, Kind } from "postgraphile/graphql";
 import { KeyrowError } from "./errors.ts";
 import type { Log } from "./log.ts";
 import { type PresentedError, presentError } from "./present.ts";
@@ -52,6 +52,10 @@ export function createExecutor(pgl: PostGraphileInstance, serv: GrafservBase): G
       const { schema, parseAndValidate } = await serv.getExecutionConfig(requestContext);
       const { errors, document } = parseAndValidate(query);
       if (document === undefined) return { errors: errors.map((error) => presentError(error, log)) };
+      if (
+        document.definitions.some((one) => one.kind === Kind.OPERATION_DEFINITION && one.operation === "subscription")
+      )
+        throw new KeyrowError("VALIDATION", { message: "There are queries and mutations, and no subscriptions." });
       const args = {
         schema,
         document,

@@ -1,6 +1,6 @@
 import { isSafeError } from "postgraphile/grafast";
 import { GraphQLError, Kind } from "postgraphile/graphql";
-import { describeError, type ErrorCode, KeyrowError } from "./errors.ts";
+import { type ErrorCode, KeyrowError } from "./errors.ts";
 import type { Log } from "./log.ts";
 import { fromDatabaseError } from "./sql-errors.ts";
 
@@ -12,13 +12,14 @@ export interface PresentedError {
   readonly extensions: { readonly code: ErrorCode; readonly hint?: string };
 }
 
-// What validation says of names alone. Other messages may repeat a literal, and a literal may be a secret.
+// What validation says of names alone. Other messages may repeat a literal, and a literal may be a secret; so may a
+// name that is longer than any of the schema's.
+const MAX_NAME = 64;
 const aboutNames = [
   /^Cannot query field "\w+" on type "\w+"\./,
-  /^Unknown (argument|directive|fragment|operation named) "@?\w+"/,
+  /^Unknown (argument|directive|fragment) "@?\w+"/,
   /^Unknown type "\w+"\./,
   /^Field "\w+" (of type "[\w[\]!]+" )?must (not )?have a selection/,
-  /^Field "[\w.]+" (argument "\w+" )?of (required )?type "[\w[\]!]+"/,
   /^Argument "\w+" of required type/,
   /^Field "\w+" argument "\w+" of type "[\w[\]!]+" is required/,
   /^Field "\w+" is not defined by type "\w+"\./,
@@ -27,6 +28,22 @@ const aboutNames = [
   /^Cannot spread fragment "\w+"/,
   /^There can be only one/,
   /^This anonymous operation must be the only defined operation/,
+];
+
+// What PostGraphile, its filter plugin and Grafast say in words alone.
+const ofLibrary: ReadonlyArray<[pattern: RegExp, code: ErrorCode, message?: string]> = [
+  [/^No values were deleted in collection/, "NOT_FOUND"],
+  [/^Attempted to update a record, but no new values/, "VALIDATION", "There is nothing to change."],
+  [
+    /^(Empty objects|Null literals) are forbidden in filter argument input/,
+    "VALIDATION",
+    "A filter can't be null or empty. Leave it out, or ask with isNull.",
+  ],
+  [
+    /^(Query planning error: )?(Query is too complex|Maximum call stack)/,
+    "LIMIT_EXCEEDED",
+    "The document or a variable is nested too deeply.",
+  ],
 ];
 
 /** Makes an error of any kind into one of the catalogue; what is not in it is INTERNAL, and goes to the log. */
@@ -45,10 +62,8 @@ export function presentError(error: unknown, log: Log, path?: PresentedError["pa
 function classify(thrown: unknown, log: Log): KeyrowError {
   const error = unflagged(thrown);
   if (error instanceof KeyrowError) return error;
-  // PostGraphile's own way to say so, for a delete alone.
-  if (error instanceof Error && error.message.startsWith("No values were deleted in collection")) {
-    return new KeyrowError("NOT_FOUND");
-  }
+  const library = error instanceof Error && ofLibrary.find(([pattern]) => pattern.test(error.message));
+  if (library) return new KeyrowError(library[1], library[2] === undefined ? {} : { message: library[2] });
   const database = fromDatabaseError(error);
   if (database !== undefined) return database;
   if (error instanceof GraphQLError) {
@@ -59,7 +74,7 @@ function classify(thrown: unknown, log: Log): KeyrowError {
   if (isSafeError(error as Error)) {
     return new KeyrowError("VALIDATION", { message: "An argument is not valid here." });
   }
-  log.error({ error: describeError(error) }, "unexpected error");
+  log.error({ error }, "unexpected error");
   return new KeyrowError("INTERNAL");
 }
 
@@ -75,13 +90,18 @@ function aboutRequest(error: GraphQLError): KeyrowError {
   if (message.startsWith("Syntax Error")) {
     return new KeyrowError("VALIDATION", { message: "The document is not valid GraphQL." });
   }
-  const variable = /^Variable "(\$\w+)" (got invalid value|of (?:required|non-null) type)/.exec(message);
+  const variable = /^Variable "(\$\w{1,64})" (got invalid value|of (?:required|non-null) type)/.exec(message);
   if (variable) {
     const what = variable[2] === "got invalid value" ? "does not fit its type" : "is required";
     return new KeyrowError("VALIDATION", { message: `Variable "${variable[1]}" ${what}.` });
   }
+  // Its node is a literal, which it does not repeat.
+  if (/^Field "[\w.]+" of required type "[\w[\]!]+" was not provided\.$/.test(message)) {
+    return new KeyrowError("VALIDATION", { message });
+  }
   const literal = nodes?.some(({ kind }) => valueKinds.has(kind)) ?? false;
-  if (!literal && aboutNames.some((pattern) => pattern.test(message)))
+  const long = message.match(/\w+/g)?.some(({ length }) => length > MAX_NAME) ?? false;
+  if (!literal && !long && aboutNames.some((pattern) => pattern.test(message)))
     return new KeyrowError("VALIDATION", { message });
   return new KeyrowError("VALIDATION", { message: "The document does not fit the schema here." });
 }

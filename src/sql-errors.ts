@@ -25,7 +25,7 @@ const states: ReadonlyArray<[prefix: string, code: ErrorCode, message?: string]>
   ["22P05", "VALIDATION", "A text holds a character that can't be stored, such as NUL."],
   ["22", "VALIDATION", "A value does not fit its field."],
   ["23", "VALIDATION", "A value does not fit its field."],
-  ["54000", "LIMIT_EXCEEDED"],
+  ["54", "LIMIT_EXCEEDED"],
   ["57014", "LIMIT_EXCEEDED", "The request took too long."],
   ["40", "CONFLICT", "Somebody else changed the same thing at the same time. Try again."],
   ["08", "UNAVAILABLE"],

@@ -1,5 +1,4 @@
 import type pg from "pg";
-import { describeError } from "./errors.ts";
 import type { Log } from "./log.ts";
 
 const INTERVAL_MS = 2_000;
@@ -29,7 +28,7 @@ export function createToucher(pool: pg.Pool, log: Log): Toucher {
       await pool.query("select keyrow.touch($1)", [ids]);
     } catch (error) {
       // A minute that is not noted is no loss worth a retry: the log has it.
-      log.warn({ error: describeError(error) }, "last_used_at could not be written");
+      log.warn({ error }, "last_used_at could not be written");
     }
   }
 

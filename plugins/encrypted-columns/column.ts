@@ -19,9 +19,8 @@ export interface EncryptedColumn {
 /** The encrypted columns of a codec; throws where a tag can't be read or names what the table doesn't have. */
 export function encryptedColumns(codec: PgCodecWithAttributes, resource: PgResource | undefined): EncryptedColumn[] {
   return Object.entries(codec.attributes).flatMap(([column, attribute]) => {
-    const text = attribute.extensions?.tags?.encrypted;
-    if (typeof text !== "string") return [];
-    const tag = parseTag(text);
+    const tag = tagOf(attribute);
+    if (tag === undefined) return [];
     const { schemaName, name } = codec.extensions?.pg ?? {};
     const primary = resource?.uniques.find((unique) => unique.isPrimary);
     const [primaryKey, ...more] = primary?.attributes ?? [];
@@ -36,6 +35,13 @@ export function encryptedColumns(codec: PgCodecWithAttributes, resource: PgResou
     const types = new Map(Object.entries(codec.attributes).map(([name, { codec }]) => [name, codec.sqlType]));
     return [{ tag, column, table: `${schemaName}.${name}`, primaryKey, from: resource.from, types }];
   });
+}
+
+/** The tag of a column, if it has one; throws where it is not one text, for then the column would be an ordinary one. */
+export function tagOf({ extensions }: PgCodecWithAttributes["attributes"][string]): EncryptedTag | undefined {
+  const text = extensions?.tags?.encrypted as unknown;
+  if (text === undefined) return undefined;
+  return parseTag(typeof text === "string" ? text : "");
 }
 
 function columnsOf(tag: EncryptedTag): string[] {

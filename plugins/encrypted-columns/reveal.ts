@@ -1,7 +1,9 @@
 import type { WithPgClient } from "postgraphile/@dataplan/pg";
 import { flagError } from "postgraphile/grafast";
 import { sql } from "postgraphile/pg-sql2";
-import { type ErrorCode, KeyrowError } from "../../src/errors.ts";
+import type { Bound } from "../../src/cipher/cipher.ts";
+import type { Context } from "../../src/cipher/context.ts";
+import { catalogue, type ErrorCode, KeyrowError } from "../../src/errors.ts";
 import type { EncryptedColumn } from "./column.ts";
 import type { EncryptedColumnsOptions, RevealedRow, Settings } from "./options.ts";
 import { contextOf } from "./tag.ts";
@@ -77,23 +79,30 @@ async function openAll(
   options: EncryptedColumnsOptions,
 ): Promise<Map<string, string | KeyrowError>> {
   const outcomes = new Map<string, string | KeyrowError>();
-  const open: RevealedRow[] = [];
+  const open: Array<Bound & { readonly id: string }> = [];
   for (const row of rows) {
-    if (row.refusal !== null) outcomes.set(row.id, new KeyrowError(row.refusal as ErrorCode));
-    else if (!row.recorded || !options.mayOpen(row, settings)) outcomes.set(row.id, new KeyrowError("CANNOT_OPEN"));
-    else open.push(row);
+    const context = row.recorded && options.mayOpen(row, settings) ? contextIn(row) : undefined;
+    if (row.refusal !== null) outcomes.set(row.id, new KeyrowError(refusalCode(row.refusal)));
+    else if (context === undefined) outcomes.set(row.id, new KeyrowError("CANNOT_OPEN"));
+    else open.push({ id: row.id, context, encrypted: String(row[column]), keyId: String(row[tag.key]) });
   }
   if (open.length === 0) return outcomes;
-  const values = await options.cipher.open(
-    open.map((row) => ({
-      context: contextOf(tag, { table, column, id: row.id }, row as unknown as Record<string, string | null>),
-      encrypted: String(row[column]),
-      keyId: String(row[tag.key]),
-    })),
-  );
-  for (const [index, row] of open.entries()) {
-    outcomes.set(row.id, values[index] ?? new KeyrowError("CANNOT_OPEN"));
-  }
-  options.onRevealed(open.map((row) => row.id));
+  const values = await options.cipher.open(open);
+  for (const [index, { id }] of open.entries()) outcomes.set(id, values[index] ?? new KeyrowError("CANNOT_OPEN"));
+  options.onRevealed(open.map(({ id }) => id).filter((id) => typeof outcomes.get(id) === "string"));
   return outcomes;
+
+  function contextIn(row: RevealedRow): Context | undefined {
+    try {
+      return contextOf(tag, { table, column, id: row.id }, row as unknown as Record<string, string | null>);
+    } catch {
+      // A row that the tag can't read is that row's failure alone.
+      return undefined;
+    }
+  }
+}
+
+/** A refusal as the catalogue has it; one that it doesn't have tells nothing. */
+function refusalCode(refusal: string): ErrorCode {
+  return Object.hasOwn(catalogue, refusal) ? (refusal as ErrorCode) : "CANNOT_OPEN";
 }

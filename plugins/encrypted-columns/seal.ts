@@ -63,6 +63,8 @@ export async function readContextRow(
   key: Readonly<Record<string, unknown>>,
   { pgSettings, withPgClient }: RequestContext,
 ): Promise<{ id: string; row: Columns }> {
+  const given = Object.values(key);
+  if (given.length === 0 || given.some((value) => value == null)) throw new KeyrowError("NOT_FOUND");
   const columns = [...new Set([primaryKey, ...contextColumns(tag)])];
   const selected = columns.map((column) => sql`${sql.identifier(column)}::text`);
   const wanted = Object.entries(key).map(

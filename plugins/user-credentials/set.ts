@@ -49,7 +49,7 @@ export async function setCredential(
     if (done !== undefined) return done;
   }
   throw new KeyrowError("CONFLICT", {
-    message: "A credential of this provider and name exists that is not visible to you.",
+    message: "A credential of this provider and name exists already, in another scope or not visible to you.",
   });
 }
 
@@ -122,7 +122,8 @@ function given({ type, description, expiresAt, metadata }: SetInput): Record<str
     type,
     description,
     expires_at: expiresAt,
-    metadata: metadata === undefined ? undefined : JSON.stringify(metadata),
+    // Null is no value here, as it is for the table's own mutations; as JSON it could be stored, and not be read.
+    metadata: metadata == null ? metadata : JSON.stringify(metadata),
   };
   return Object.fromEntries(Object.entries(columns).filter(([, value]) => value !== undefined));
 }

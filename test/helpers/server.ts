@@ -34,6 +34,8 @@ export interface TestServer {
   log(): string;
   /** How often the cipher was called, and with how many items. */
   readonly cipherCalls: { seal: number[]; open: number[] };
+  /** What tokens are signed with, for those that `token` does not make. */
+  readonly secret: string;
   token(userId: string, claims?: { email?: string; name?: string; expiresIn?: number }): string;
   /** Sends a query as a user; null sends no token. */
   // biome-ignore lint/suspicious/noExplicitAny: an answer has the form that the query asks for.
@@ -94,6 +96,7 @@ async function startOn(database: TestDatabase, options: TestServerOptions): Prom
     database,
     url,
     cipherCalls,
+    secret,
     log: () => chunks.join(""),
     token,
     query: (userId, query, variables) => post(url, userId === null ? undefined : token(userId), { query, variables }),
