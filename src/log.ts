@@ -20,3 +20,13 @@ export function createLog(
     destination,
   );
 }
+
+/** Sends what libraries print to the log instead, without its text: they print errors whole, with what was given. */
+export function redirectConsole(log: Log): void {
+  for (const method of ["log", "info", "warn", "error", "dir", "debug"] as const) {
+    console[method] = (...printed: unknown[]) => {
+      const error = printed.find((one) => one instanceof Error);
+      log.debug({ ...(error !== undefined && { error }) }, "a library printed something");
+    };
+  }
+}

@@ -6,7 +6,7 @@ import { grafserv } from "postgraphile/grafserv/node";
 import { keyMissing, missingKeys } from "./census.ts";
 import type { Cipher } from "./cipher/cipher.ts";
 import type { Config } from "./config.ts";
-import { createPool } from "./database.ts";
+import { createPool, cutOff } from "./database.ts";
 import { createPreset } from "./graphile.config.ts";
 import { graphiqlPage } from "./graphiql.ts";
 import { createExecutor } from "./graphql.ts";
@@ -92,6 +92,7 @@ async function serveOn(pool: pg.Pool, config: Config, parts: ServeParts): Promis
     const port = await listen(listening, config.port, config.host);
     const stop = async () => {
       await closeServer(listening, GRACE_MS);
+      cutOff(pool);
       await toucher.stop();
       // While following the schema, PostGraphile's release waits for a connection that never comes back.
       await within(RELEASE_MS, pgl.release());

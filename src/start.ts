@@ -8,7 +8,7 @@ import { type Demo, findDemo, loadDemo } from "./demo.ts";
 import { type EmbeddedDatabase, openEmbeddedDatabase } from "./embedded-database.ts";
 import { KeyrowError } from "./errors.ts";
 import { secretKey } from "./jwt-key.ts";
-import { createLog } from "./log.ts";
+import { createLog, redirectConsole } from "./log.ts";
 import { serve } from "./serve.ts";
 import { withConnection } from "./setup.ts";
 import { createSigner, type TokenRules } from "./token.ts";
@@ -36,12 +36,14 @@ export async function runStart(config: Config, { watch }: StartOptions): Promise
       return findDemo(client);
     });
     const token = demo && demoToken(rules, demo);
+    const log = createLog(config.logLevel);
+    redirectConsole(log);
     progress("Building the API...");
     const serving = await serve(config, {
       databaseUrl: database.url("keyrow_authenticator"),
       cipher,
       rules,
-      log: createLog(config.logLevel),
+      log,
       graphiqlToken: token,
       watchAs: watch ? database.url("postgres") : undefined,
     });

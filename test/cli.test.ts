@@ -85,7 +85,11 @@ const misuses: Array<[title: string, args: string[], expected: RegExp]> = [
   ["an unknown option of a command", ["start", "--port", "1"], /^error: unknown option '--port'\nhint: /],
   ["no user", ["token"], /^error: required option '--user <email or id>' not specified\nhint: /],
   ["a user without a value", ["token", "--user"], /^error: option '--user <email or id>' argument missing\nhint: /],
-  ["help on nothing there is", ["help", "nothing"], /^error: there is no help on this\nhint: ask for start, token or/],
+  [
+    "help on nothing there is",
+    ["help", "nothing"],
+    /^error: there is no help on this\nhint: ask for start, token, db or/,
+  ],
   ["a year", ["token", "--user", ana, "--expires", "1y"], /^error: the value of --expires is not a duration\nhint: /],
 ];
 for (const [title, args, expected] of misuses) {

@@ -5,7 +5,7 @@ import { createKeyring } from "../../src/cipher/keyring.ts";
 import { createLocalCipher } from "../../src/cipher/local.ts";
 import { readConfig } from "../../src/config.ts";
 import { secretKey } from "../../src/jwt-key.ts";
-import { createLog } from "../../src/log.ts";
+import { createLog, redirectConsole } from "../../src/log.ts";
 import { serve } from "../../src/serve.ts";
 import { createSigner } from "../../src/token.ts";
 import { localKey } from "../cipher/contract.ts";
@@ -83,11 +83,13 @@ async function startOn(database: TestDatabase, options: TestServerOptions): Prom
     options.cipher ?? createKeyring([createLocalCipher(localKey("local:20261123-00000001"))]),
     cipherCalls,
   );
+  const log = createLog(config.logLevel, destination);
+  redirectConsole(log);
   const serving = await serve(config, {
     databaseUrl: database.url("keyrow_authenticator"),
     cipher,
     rules,
-    log: createLog(config.logLevel, destination),
+    log,
   });
   const sign = createSigner(rules);
   const url = `http://127.0.0.1:${serving.port}`;
