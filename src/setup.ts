@@ -92,7 +92,8 @@ export function asOwner(url: string): string {
 /** Applies the committed migrations that are not there yet. `url`: keyrow_migrate as the owner (`asOwner`). */
 export async function migrate(url: string, progress: (line: string) => void = () => undefined): Promise<void> {
   const logger = new Logger(() => (level, message) => {
-    if (level === "info") progress(message);
+    const line = message.replace(/^graphile-migrate: /, "");
+    if (level === "info" && line.startsWith("Running migration")) progress(`${line}...`);
   });
   try {
     await migrateCommitted({ connectionString: url, migrationsFolder, logger });
