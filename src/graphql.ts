@@ -2,6 +2,7 @@ import type { PostGraphileInstance } from "postgraphile";
 import { execute, hookArgs, isAsyncIterable } from "postgraphile/grafast";
 import type { GrafservBase } from "postgraphile/grafserv";
 import { type ExecutionResult, Kind } from "postgraphile/graphql";
+import { checkDocument } from "./document.ts";
 import { KeyrowError } from "./errors.ts";
 import type { Log } from "./log.ts";
 import { type PresentedError, presentError } from "./present.ts";
@@ -48,6 +49,7 @@ export function createExecutor(pgl: PostGraphileInstance, serv: GrafservBase): G
   return async ({ query, operationName, variables }, claims, requestId, log) => {
     const requestContext = { claims, requestId } as unknown as Grafast.RequestContext;
     try {
+      checkDocument(query);
       // The one in force: in watch mode the schema changes.
       const { schema, parseAndValidate } = await serv.getExecutionConfig(requestContext);
       const { errors, document } = parseAndValidate(query);

@@ -1,0 +1,64 @@
+import test from "ava";
+import { getIntrospectionQuery, parse } from "postgraphile/graphql";
+import { checkDocument, measureDocument } from "../src/document.ts";
+import { KeyrowError } from "../src/errors.ts";
+import { documentLimits } from "../src/limits.ts";
+
+const measure = (query: string) => measureDocument(parse(query));
+
+const nested = (depth: number) => `${"{ a ".repeat(depth)}${"}".repeat(depth)}`;
+const many = (fields: number) => `{ ${"a ".repeat(fields)} }`;
+const aliased = (aliases: number) => `{ ${Array.from({ length: aliases }, (_, i) => `x${i}: a`).join(" ")} }`;
+
+/** Fragments of which each spreads the next ten times: 10 to the power of their number fields. */
+function bomb(fragments: number): string {
+  const bodies = Array.from({ length: fragments }, (_, i) => `fragment f${i} on T { ${`...f${i + 1} `.repeat(10)} }`);
+  return `{ ...f0 } ${bodies.join(" ")} fragment f${fragments} on T { a }`;
+}
+
+test("fields, aliases and depth are counted through fragments", (t) => {
+  const query = "{ x: a { ...f } b { ... on T { c } } } fragment f on T { y: d { e } d }";
+  t.deepEqual(measure(query), { fields: 6, aliases: 2, depth: 3 });
+});
+
+test("every operation of a document counts", (t) => {
+  t.is(measure("query a { a } query b { a b }").fields, 3);
+});
+
+test("a fragment that spreads itself ends", (t) => {
+  t.deepEqual(measure("{ ...f } fragment f on T { a ...f }"), { fields: 1, aliases: 0, depth: 1 });
+});
+
+test("the standard introspection fits", (t) => {
+  t.notThrows(() => checkDocument(getIntrospectionQuery()));
+});
+
+const edges: Array<[what: string, make: (size: number) => string, limit: number]> = [
+  ["depth", nested, documentLimits.depth],
+  ["fields", many, documentLimits.fields],
+  ["aliases", aliased, documentLimits.aliases],
+];
+for (const [what, make, limit] of edges) {
+  test(`${what}: as much as the limit passes, one more is refused with the limit named`, (t) => {
+    t.notThrows(() => checkDocument(make(limit)));
+    const error = t.throws(() => checkDocument(make(limit + 1)), { instanceOf: KeyrowError });
+    t.is(error.code, "LIMIT_EXCEEDED");
+    t.regex(error.message, new RegExp(String(limit)));
+  });
+}
+
+const bombs: Array<[what: string, query: string]> = [
+  ["a bomb of fragments", bomb(12)],
+  ["a document of too many characters", `{ a } #${"x".repeat(documentLimits.length)}`],
+  ["a document of too many tokens", `{ a(l: [${"1 ".repeat(documentLimits.tokens)}]) }`],
+];
+for (const [what, query] of bombs) {
+  test(`${what} is refused`, (t) => {
+    t.is(t.throws(() => checkDocument(query), { instanceOf: KeyrowError }).code, "LIMIT_EXCEEDED");
+  });
+}
+
+test("what is no GraphQL is left to the parser", (t) => {
+  t.notThrows(() => checkDocument("{ nope"));
+  t.notThrows(() => checkDocument("[".repeat(10_000)));
+});
