@@ -21,12 +21,24 @@ export function createPool(connectionString: string, options: pg.PoolConfig = {}
   return pool;
 }
 
+// The connections that requests use, and the pools whose requests were cut off.
+const inUse = new WeakMap<pg.Pool, Set<pg.PoolClient>>();
+const closed = new WeakSet<pg.Pool>();
+
+/** Cuts off every request that still uses the pool, and refuses those that wait for it: nobody reads their answers. */
+export function cutOff(pool: pg.Pool): void {
+  closed.add(pool);
+  for (const client of inUse.get(pool) ?? []) client.connection.stream.destroy();
+}
+
 /**
  * PostGraphile's access to the pool: each call is a transaction with the request's settings. The opening statements go
  * out in one write with the first query, and nothing counts before `COMMIT` has answered: after an error, PostgreSQL
  * answers `commit` with the tag ROLLBACK and no error.
  */
 export function createWithPgClient(pool: pg.Pool): WithPgClient {
+  const clients = inUse.get(pool) ?? new Set();
+  inUse.set(pool, clients);
   const withPgClient = async <T>(
     settings: Readonly<Record<string, string | undefined>> | null,
     callback: (client: PgClient) => T | Promise<T>,
@@ -35,8 +47,10 @@ export function createWithPgClient(pool: pg.Pool): WithPgClient {
     // A client that is lost while it is checked out would end the process.
     const onError = () => undefined;
     client.on("error", onError);
+    clients.add(client);
     let broken = true;
     try {
+      if (closed.has(pool)) throw new KeyrowError("UNAVAILABLE");
       const result =
         settings === null
           ? await callback(clientOf(client, false))
@@ -44,11 +58,13 @@ export function createWithPgClient(pool: pg.Pool): WithPgClient {
       broken = false;
       return result;
     } catch (error) {
-      // Only an error that PostgreSQL reported leaves the connection in a state that is known.
-      broken = !(error instanceof pg.DatabaseError) && !(error instanceof KeyrowError);
+      // Only an error that PostgreSQL reported leaves the connection in a state that is known, unless it was its last.
+      const reported = error instanceof pg.DatabaseError || error instanceof KeyrowError;
+      broken = !reported || !(await rollBack(client));
       throw error;
     } finally {
       client.off("error", onError);
+      clients.delete(client);
       client.release(broken);
     }
   };
@@ -71,13 +87,18 @@ async function inTransaction<T>(
   ]);
   const [opened, outcome] = await Promise.allSettled([opening, Promise.resolve(callback(clientOf(client, true)))]);
   const failed = [opened, outcome].find((step) => step.status === "rejected");
-  if (failed !== undefined) {
-    await client.query("rollback");
-    throw failed.reason;
-  }
+  if (failed !== undefined) throw failed.reason;
   const { command } = await client.query("commit");
   if (command !== "COMMIT") throw new KeyrowError("INTERNAL");
   return (outcome as PromiseFulfilledResult<T>).value;
+}
+
+/** Ends a transaction where one is open; false where the connection is lost. */
+function rollBack(client: pg.PoolClient): Promise<boolean> {
+  return client.query("rollback").then(
+    () => true,
+    () => false,
+  );
 }
 
 // As many statements as one connection keeps prepared: a caller with many documents must not fill the server's memory.

@@ -1,6 +1,8 @@
 import { existsSync } from "node:fs";
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { clearAllPools } from "graphile-migrate/dist/pg.js";
 import type { Config } from "./config.ts";
 import { acquireLock } from "./embedded/lock.ts";
 import { HOME } from "./embedded/place.ts";
@@ -29,6 +31,9 @@ export interface EmbeddedDatabase extends EmbeddedAddresses {
   stop(): Promise<void>;
 }
 
+// Somebody else may be there in the same role, and stay.
+const LET_GO_MS = 1_000;
+
 // Where a running server can be reached, for the commands beside it. It holds no secret.
 const COORDINATES = "postgres.json";
 
@@ -40,6 +45,8 @@ export async function openEmbeddedDatabase(
   const lock = await acquireLock(dataDirectory);
   try {
     const secrets = await secretsOf(dataDirectory);
+    const there = existsSync(join(dataDirectory, HOME));
+    progress(there ? "Starting PostgreSQL..." : `Making a PostgreSQL in ${dataDirectory}...`);
     const server = await startEmbedded({ directory: dataDirectory, password: secrets.postgres.superuser, progress });
     const coordinates = join(dataDirectory, COORDINATES);
     const stop = async () => {
@@ -122,5 +129,23 @@ async function setUp(addresses: EmbeddedAddresses, { postgres }: EmbeddedSecrets
   await setUpDatabase(addresses.url("postgres"));
   const owner = asOwner(addresses.url("keyrow_migrate"));
   await layFoundation(owner);
-  await migrate(owner, progress);
+  try {
+    await migrate(owner, progress);
+  } finally {
+    await letGo(addresses.url("postgres"));
+  }
+}
+
+/**
+ * graphile-migrate keeps its connection for a moment, and ends the process without a word where it loses it then: so a
+ * start that failed right after it, and stopped PostgreSQL, never told why.
+ */
+async function letGo(url: string): Promise<void> {
+  clearAllPools();
+  await withConnection(url, async (client) => {
+    const connected = "select from pg_catalog.pg_stat_activity where usename = 'keyrow_migrate'";
+    for (const deadline = Date.now() + LET_GO_MS; Date.now() < deadline; await sleep(5)) {
+      if ((await client.query(connected)).rowCount === 0) return;
+    }
+  });
 }

@@ -1,0 +1,262 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import test, { type ExecutionContext } from "ava";
+import type pg from "pg";
+import type { WithPgClient } from "postgraphile/@dataplan/pg";
+import { createPool, createWithPgClient, cutOff } from "../src/database.ts";
+import { sessionSettings } from "../src/session.ts";
+import { withConnection } from "../src/setup.ts";
+import { createTestDatabase, type TestDatabase } from "./helpers/database.ts";
+
+let database: TestDatabase;
+test.before(async () => {
+  database = await createTestDatabase();
+  await withConnection(database.url("postgres"), (client) =>
+    client.query(
+      "create table public.notes (text text unique deferrable initially deferred); grant select, insert on public.notes to keyrow_user",
+    ),
+  );
+});
+test.after.always(() => database?.drop());
+
+interface Access {
+  readonly pool: pg.Pool;
+  readonly withPgClient: WithPgClient;
+  /** Runs one query with a user's settings, and gives its rows. */
+  // biome-ignore lint/suspicious/noExplicitAny: rows have the form that the query asks for.
+  rows(text: string, values?: unknown[]): Promise<any[]>;
+}
+
+function open(t: ExecutionContext, max = 1): Access {
+  const pool = createPool(database.url("keyrow_authenticator"), { max });
+  t.teardown(() => pool.end());
+  const withPgClient = createWithPgClient(pool);
+  const rows: Access["rows"] = async (text, values = []) => {
+    const result = await withPgClient(settings(), (client) => client.query({ text, values: values as never[] }));
+    return [...result.rows];
+  };
+  return { pool, withPgClient, rows };
+}
+
+const settings = (userId = randomUUID()) => sessionSettings({ userId, expiresAt: 0 }, "request-1");
+
+/** Ends the server's side of the connections that this test's pool has. */
+async function kill(pids: readonly number[]): Promise<void> {
+  await withConnection(database.url("postgres"), (client) =>
+    client.query("select pg_terminate_backend(pid) from unnest($1::int[]) pid", [pids]),
+  );
+}
+
+const pid = "select pg_backend_pid() as pid";
+
+test("a call has the request's settings and role, and the connection has none of them afterwards", async (t) => {
+  const { pool, rows } = open(t);
+  const [inside] = await rows(
+    "select current_user, session_user, current_setting('jwt.claims.user_id') <> '' as claims, current_setting('keyrow.request_id') as request, current_setting('synchronous_commit') as sync, current_setting('search_path') as path, current_setting('statement_timeout') as timeout",
+  );
+  t.deepEqual(inside, {
+    current_user: "keyrow_user",
+    session_user: "keyrow_authenticator",
+    claims: true,
+    request: "request-1",
+    sync: "on",
+    path: "pg_catalog, public, pg_temp",
+    timeout: "10s",
+  });
+  const { rows: after } = await pool.query(
+    "select current_user, coalesce(current_setting('jwt.claims.user_id', true), '') as claims, current_setting('keyrow.request_id', true) as request, current_setting('statement_timeout') as timeout",
+  );
+  t.deepEqual(after, [{ current_user: "keyrow_authenticator", claims: "", request: "", timeout: "0" }]);
+});
+
+test("no call sees the settings of another that ran on the same connection, or at the same time", async (t) => {
+  const { withPgClient } = open(t, 3);
+  const users = Array.from({ length: 60 }, () => randomUUID());
+  const seen = await Promise.all(
+    users.map((user) =>
+      withPgClient(settings(user), async (client) => {
+        const first = await client.query<{ id: string }>({ text: "select public.current_user_id() as id" });
+        const second = await client.query<{ id: string }>({ text: "select public.current_user_id() as id" });
+        return [first.rows[0]?.id, second.rows[0]?.id];
+      }),
+    ),
+  );
+  t.deepEqual(
+    seen,
+    users.map((user) => [user, user]),
+  );
+});
+
+const wrongSettings: Array<[title: string, changed: Record<string, string>, code: string]> = [
+  ["a role that is not there", { role: "nobody_at_all" }, "22023"],
+  ["a role that the login may not become", { role: "keyrow_owner" }, "42501"],
+  ["a setting with a malformed value", { statement_timeout: "soon" }, "22023"],
+  ["a setting that is for superusers", { session_replication_role: "replica" }, "42501"],
+];
+for (const [title, changed, code] of wrongSettings) {
+  test(`${title} fails the call, and nothing of it runs as the login role`, async (t) => {
+    const { pool, withPgClient, rows } = open(t);
+    const error = await t.throwsAsync(
+      withPgClient({ ...settings(), ...changed }, (client) =>
+        client.query({ text: "insert into public.notes values ('unset') returning current_user" }),
+      ),
+    );
+    t.is((error as { code?: string }).code, code);
+    t.deepEqual(await rows("select * from public.notes where text = 'unset'"), []);
+    t.is(pool.totalCount, 1, "the connection is good for the next call");
+  });
+}
+
+test("a call never runs as the login role, which can read nothing", async (t) => {
+  const { pool, rows } = open(t);
+  t.deepEqual(await rows("select current_user as role"), [{ role: "keyrow_user" }]);
+  for (const table of ["users", "user_credentials", "activity_logs", "notes"]) {
+    await t.throwsAsync(pool.query(`select * from public.${table}`), { code: "42501" });
+  }
+});
+
+test("what fails is rolled back whole, and its own error is the one that surfaces", async (t) => {
+  const { pool, withPgClient, rows } = open(t);
+  await t.throwsAsync(
+    withPgClient(settings(), async (client) => {
+      await client.query({ text: "insert into public.notes values ('half')" });
+      await client.query({ text: "select 1 / 0" });
+    }),
+    { code: "22012" },
+  );
+  await t.throwsAsync(
+    withPgClient(settings(), async (client) => {
+      await client.query({ text: "insert into public.notes values ('half')" });
+      throw new TypeError("our own");
+    }),
+    { message: "our own" },
+  );
+  t.deepEqual(await rows("select * from public.notes where text = 'half'"), []);
+  t.true(pool.totalCount <= 1);
+});
+
+test("an error of the commit fails the call, and the connection goes on", async (t) => {
+  const { withPgClient, rows } = open(t);
+  const [before] = await rows(pid);
+  await t.throwsAsync(
+    withPgClient(settings(), (client) =>
+      client.query({ text: "insert into public.notes values ('twice'), ('twice')" }),
+    ),
+    { code: "23505" },
+  );
+  t.deepEqual(await rows("select * from public.notes where text = 'twice'"), []);
+  t.deepEqual(await rows(pid), [before]);
+});
+
+test("what a call answered is committed", async (t) => {
+  const { withPgClient } = open(t);
+  await withPgClient(settings(), (client) => client.query({ text: "insert into public.notes values ('kept')" }));
+  await withConnection(database.url("postgres"), async (client) => {
+    t.is((await client.query("select from public.notes where text = 'kept'")).rowCount, 1);
+  });
+});
+
+test("a connection that is killed in a query fails that call as unavailable, and the next one has a new connection", async (t) => {
+  const { pool, withPgClient, rows } = open(t);
+  let killed = 0;
+  const error = await t.throwsAsync(
+    withPgClient(settings(), async (client) => {
+      const result = await client.query<{ pid: number }>({ text: pid });
+      killed = result.rows[0]?.pid ?? 0;
+      const pending = client.query({ text: "select pg_sleep(60)" });
+      pending.catch(() => undefined);
+      await kill([killed]);
+      return pending;
+    }),
+  );
+  t.is((error as { code?: string }).code, "57P01");
+  const [next] = await rows(pid);
+  t.not(next.pid, killed);
+  t.is(pool.totalCount, 1);
+});
+
+test("a connection that is killed while it idles costs no call", async (t) => {
+  const { pool, rows } = open(t);
+  const [before] = await rows(pid);
+  await kill([before.pid]);
+  for (const deadline = Date.now() + 20_000; pool.totalCount > 0 && Date.now() < deadline; ) await delay(5);
+  t.is(pool.totalCount, 0);
+  t.not((await rows(pid))[0].pid, before.pid);
+});
+
+test("a connection that is killed between two queries of a call fails it, and the pool recovers", async (t) => {
+  const { withPgClient, rows } = open(t);
+  await t.throwsAsync(
+    withPgClient(settings(), async (client) => {
+      const result = await client.query<{ pid: number }>({ text: pid });
+      await kill([result.rows[0]?.pid ?? 0]);
+      return client.query({ text: "insert into public.notes values ('after the end')" });
+    }),
+  );
+  t.deepEqual(await rows("select * from public.notes where text = 'after the end'"), []);
+});
+
+test("all connections killed at once under load: each call has its own answer or an error, and the pool recovers", async (t) => {
+  const { pool, withPgClient } = open(t, 5);
+  const calls = Array.from({ length: 200 }, (_, index) => {
+    const call = withPgClient(settings(), (client) =>
+      client.query<{ n: number }>({ text: "select $1::int as n, pg_sleep(0.005)", values: [index] }),
+    );
+    return Promise.resolve(call).then(
+      ({ rows }) => rows[0]?.n === index,
+      () => "failed",
+    );
+  });
+  await withConnection(database.url("postgres"), (client) =>
+    client.query(
+      "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and query like '%pg_sleep(0.005)%' and pid <> pg_backend_pid()",
+    ),
+  );
+  const answers = await Promise.all(calls);
+  t.false(answers.includes(false), "no call has another's answer");
+  const { rows } = await withPgClient(settings(), (client) => client.query<{ n: number }>({ text: "select 1 as n" }));
+  t.is(rows[0]?.n, 1);
+  t.true(pool.totalCount <= 5);
+});
+
+test("a named statement is prepared on a hundred names of a connection, and still runs beyond them", async (t) => {
+  const { pool, withPgClient } = open(t);
+  for (let index = 0; index < 120; index++) {
+    const { rows } = await withPgClient(settings(), (client) =>
+      client.query<{ n: number }>({ text: `select ${index} as n`, name: `statement ${index}` }),
+    );
+    t.is(rows[0]?.n, index);
+  }
+  const { rows } = await pool.query(
+    "select count(*)::int as n from pg_prepared_statements where name like 'statement %'",
+  );
+  t.true(rows[0].n <= 100);
+});
+
+test("requests that are cut off end at once, and those that wait for a connection are refused", async (t) => {
+  const { pool, withPgClient } = open(t);
+  let running = () => undefined as undefined;
+  const started = new Promise<void>((resolve) => {
+    running = () => void resolve() as undefined;
+  });
+  const stuck = withPgClient(settings(), (client) => {
+    const query = client.query({ text: "select pg_sleep(60)" });
+    running();
+    return query;
+  });
+  const waiting = withPgClient(settings(), (client) => client.query({ text: "select 1" }));
+  const outcomes = Promise.allSettled([stuck, waiting]);
+  await started;
+  cutOff(pool);
+  const [first, second] = await outcomes;
+  t.is(first.status, "rejected");
+  t.is(second.status === "rejected" && second.reason.code, "UNAVAILABLE");
+});
+
+test("there is no transaction inside a call's transaction", async (t) => {
+  const { withPgClient } = open(t);
+  await t.throwsAsync(
+    withPgClient(settings(), async (client) => client.withTransaction(async () => undefined)),
+    { message: "already in a transaction" },
+  );
+});

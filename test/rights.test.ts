@@ -1,0 +1,132 @@
+import { randomBytes } from "node:crypto";
+import test from "ava";
+import type pg from "pg";
+import { createPool } from "../src/database.ts";
+import type { KeyrowError } from "../src/errors.ts";
+import { checkRights } from "../src/rights.ts";
+import { asRole, withConnection } from "../src/setup.ts";
+import { createTestDatabase, type TestDatabase, testUrl } from "./helpers/database.ts";
+
+// Logins belong to the whole server: their names are this file's own, and they are dropped at the end.
+const mark = randomBytes(4).toString("hex");
+const loginOf = (name: string) => `rights_${mark}_${name}`;
+const password = `p${mark}`;
+
+let database: TestDatabase;
+const made: string[] = [];
+test.before(async () => {
+  database = await createTestDatabase();
+});
+test.after.always(async () => {
+  await database?.drop();
+  for (const login of made) await run(testUrl("postgres", "postgres"), `drop role if exists ${login}`);
+});
+
+function run(url: string, text: string): Promise<pg.QueryResult> {
+  return withConnection(url, (client) => client.query(text));
+}
+
+function url(login: string): string {
+  const address = new URL(testUrl("postgres", database.name));
+  Object.assign(address, { username: login, password });
+  return address.href;
+}
+
+/** Makes a login that may do what `attributes` and `more` say, and checks it; the message and hint, or undefined. */
+async function check(
+  name: string,
+  attributes: string,
+  more: (login: string) => string,
+  on = url,
+): Promise<KeyrowError | undefined> {
+  const login = loginOf(name);
+  made.push(login);
+  await run(testUrl("postgres", database.name), `create role ${login} login ${attributes} password '${password}'`);
+  await run(testUrl("postgres", database.name), more(login));
+  const pool = createPool(on(login), { max: 1 });
+  try {
+    await checkRights(pool);
+    return undefined;
+  } catch (error) {
+    return error as KeyrowError;
+  } finally {
+    await pool.end();
+  }
+}
+
+const member = (login: string) => `grant keyrow_user to ${login}`;
+
+test("the authenticator may serve", async (t) => {
+  const pool = createPool(database.url("keyrow_authenticator"), { max: 1 });
+  t.teardown(() => pool.end());
+  await t.notThrowsAsync(checkRights(pool));
+});
+
+test("a login with the authenticator's rights alone may serve", async (t) => {
+  t.is(await check("good", "noinherit", member), undefined);
+});
+
+const wrong: Array<[name: string, attributes: string, more: (login: string) => string, reason: RegExp]> = [
+  ["superuser", "noinherit superuser", member, /it is a superuser/],
+  ["bypass", "noinherit bypassrls", member, /it bypasses row level security/],
+  [
+    "owner",
+    "noinherit",
+    (login) =>
+      `${member(login)}; create table public.owned_${mark} (id int); alter table public.owned_${mark} owner to ${login}`,
+    /it owns tables/,
+  ],
+  ["stranger", "noinherit", () => "", /it may not become keyrow_user/],
+  ["inheriting", "inherit", member, /it inherits the rights of keyrow_user/],
+  [
+    "becomes_owner",
+    "noinherit",
+    (login) => `${member(login)}; grant keyrow_owner to ${login}`,
+    /it may become keyrow_owner/,
+  ],
+  [
+    "becomes_reveal",
+    "noinherit",
+    (login) => `${member(login)}; grant keyrow_reveal to ${login}`,
+    /it may become keyrow_reveal/,
+  ],
+  [
+    "becomes_worker",
+    "noinherit",
+    (login) => `${member(login)}; grant keyrow_worker to ${login}`,
+    /it may become keyrow_worker/,
+  ],
+  [
+    "becomes_admin",
+    "noinherit",
+    (login) => `${member(login)}; grant keyrow_admin to ${login}`,
+    /it may become keyrow_admin/,
+  ],
+  [
+    "reads_all",
+    "noinherit",
+    (login) => `${member(login)}; grant pg_read_all_data to ${login}`,
+    /it may become pg_read_all_data/,
+  ],
+  ["by_way_of", "noinherit", (login) => `grant keyrow_authenticator to ${login}`, /it may become keyrow_authenticator/],
+  [
+    "several",
+    "inherit bypassrls",
+    (login) => `${member(login)}; grant keyrow_admin, keyrow_worker to ${login}`,
+    /it bypasses row level security; it may become keyrow_admin, keyrow_worker; it inherits/,
+  ],
+];
+for (const [name, attributes, more, reason] of wrong) {
+  test(`a login is refused, with the reason and the remedy: ${name.replaceAll("_", " ")}`, async (t) => {
+    const error = await check(name, attributes, more);
+    t.is(error?.code, "DATABASE_RIGHTS");
+    t.regex(error?.message ?? "", reason);
+    t.true(error?.message.includes(loginOf(name)));
+    t.is(error?.hint, "Connect as keyrow_authenticator, or as a login with its rights alone.");
+  });
+}
+
+test("it is the login that counts, not the role that its sessions begin in", async (t) => {
+  const error = await check("disguised", "noinherit superuser", member, (login) => asRole(url(login), "keyrow_user"));
+  t.regex(error?.message ?? "", /it is a superuser/);
+});
