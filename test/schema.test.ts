@@ -452,8 +452,8 @@ const calls: Record<string, Call> = {
   "keyrow.key_census()": {
     role: "keyrow_authenticator",
     call: "keyrow.key_census()",
-    withoutClaims: [{ answer: "(local:test,3)" }],
-    asStranger: [{ answer: "(local:test,3)" }],
+    withoutClaims: [{ answer: "(local:20260101-0000000a,3)" }],
+    asStranger: [{ answer: "(local:20260101-0000000a,3)" }],
   },
   "keyrow.touch(uuid[])": {
     role: "keyrow_authenticator",

@@ -1,5 +1,5 @@
 --! Previous: sha1:7e4a32e1af7426bded53ab076ed7455e59ff057a
---! Hash: sha1:df4a79e3e9814592e844bea611ec5f0fbf64752c
+--! Hash: sha1:86b9dd44e450d77db8192a98e1f3869e6749a7bc
 --! Message: user credentials
 
 --! split: 1-current.sql
@@ -41,9 +41,9 @@ create table if not exists public.user_credentials (
   -- Each key id has its form, and plaintext has none of them. Only a legacy row may have hexadecimal fields or a long iv.
   constraint user_credentials_encrypted_value_form check (
     case
-      when key_id like 'local:_%' then
+      when key_id ~ '^local:[0-9]{8}-[0-9a-f]{8}$' then
         encrypted_value ~ '^[A-Za-z0-9+/]{16}:[A-Za-z0-9+/]{22}==:([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$'
-      when key_id like 'transit:_%' then
+      when key_id ~ '^transit:[A-Za-z0-9_./:-]{1,200}$' then
         encrypted_value ~ '^vault:v[1-9][0-9]*:([A-Za-z0-9+/]{4}){9,}([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$'
       when key_id = 'legacy' then
         encrypted_value ~ '^vault:v[1-9][0-9]*:[A-Za-z0-9+/]+={0,2}$'
@@ -169,12 +169,19 @@ create or replace function keyrow.log_credential_event(
 ) returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $function$
+declare
+  written bigint;
 begin
   insert into public.activity_logs (user_id, workspace_id, action, entity_type, entity_id, details)
   values (
     public.current_user_id(), workspace_id, action, 'CREDENTIAL', credential_id,
     details || jsonb_strip_nulls(
       jsonb_build_object('request', nullif(left(current_setting('keyrow.request_id', true), 64), ''))));
+  -- A trigger or rule can swallow a row without an error; what is not on the record must not go on.
+  get diagnostics written = row_count;
+  if written <> 1 then
+    raise exception 'the activity log took no entry' using errcode = 'internal_error';
+  end if;
   return true;
 end
 $function$;
@@ -224,6 +231,22 @@ as $function$
 declare
   new_value boolean;
 begin
+  -- What is not sealed is listed with every row: it must not grow into a store of its own.
+  if current_user = 'keyrow_user'
+    and (octet_length(new.metadata::text) > 16384 or octet_length(new.description) > 16384)
+  then
+    raise exception 'metadata and description may have 16384 bytes each'
+      using errcode = 'program_limit_exceeded', constraint = 'user_credentials_unsealed_size';
+  end if;
+  if current_user = 'keyrow_user' and '' in (new.provider, new.name) then
+    raise exception 'provider and name can''t be empty'
+      using errcode = 'check_violation', constraint = 'user_credentials_named';
+  end if;
+  -- An endless date reads as none, and no cursor gets past it.
+  if not isfinite(new.expires_at) then
+    raise exception 'an expiry is a date' using errcode = 'datetime_field_overflow';
+  end if;
+
   if tg_op = 'INSERT' then
     -- The API has no input for the owner: it is the asking user.
     new.user_id := coalesce(new.user_id, public.current_user_id());
@@ -273,7 +296,7 @@ begin
 end
 $function$;
 comment on function keyrow.user_credentials_guard() is
-  'Trigger: fills in the owner, keeps a value''s bindings, and lets a revoked credential live again by a new value alone.';
+  'Trigger: fills in the owner, limits what is not sealed, keeps a value''s bindings, and lets a revoked credential live again by a new value alone.';
 --! EndIncluded functions/user_credentials_guard.sql
 --! Included functions/user_credentials_refuse_orphaning.sql
 -- Deleting a user would take the team's and the system's credentials along (the specification's cascade). The trigger

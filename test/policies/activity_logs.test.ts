@@ -229,7 +229,7 @@ test("a new credential is on the record, wherever it comes from", async (t) => {
   await inWorld(pool, async (s) => {
     const insert = (name: string) =>
       `insert into public.user_credentials (user_id, name, provider, type, encrypted_value, key_id)
-       values ('${ids.ana}', '${name}', 'x', 'SECRET', '${sealed()}', 'local:test')`;
+       values ('${ids.ana}', '${name}', 'x', 'SECRET', '${sealed()}', 'local:20260101-0000000a')`;
     for (const [name, who] of Object.entries({ ana, dbAdmin, tableOwner, superuser })) await s.try(who, insert(name));
     const rows = await s.rows(
       superuser,
@@ -277,7 +277,7 @@ test("a change of what is not the value leaves no entry", async (t) => {
 
 test("a rewrap by the worker is no rotation", withoutIt, {
   scenario: async (s) => {
-    const rewrap = `update public.user_credentials set encrypted_value = '${sealed("B")}', key_id = 'local:new' where id = '${ids.USER}'`;
+    const rewrap = `update public.user_credentials set encrypted_value = '${sealed("B")}', key_id = 'local:20260101-0000000b' where id = '${ids.USER}'`;
     return [await s.try(worker, rewrap), (await entries(s)).length];
   },
   holds: [1, 0],

@@ -36,7 +36,7 @@ function insert(columns: Record<string, string | null> = {}): string {
     provider: "github",
     type: "API_KEY",
     encrypted_value: sealed(),
-    key_id: "local:test",
+    key_id: "local:20260101-0000000a",
     ...columns,
   };
   const given = Object.entries(row).filter(([, value]) => value !== null);
@@ -116,7 +116,16 @@ const plaintexts = [
 test("plaintext is stored by nobody, not even by the table's owner or a superuser", async (t) => {
   await inWorld(pool, async (s) => {
     for (const text of plaintexts) {
-      for (const key_id of ["legacy", "local:test", "transit:keyrow:1", "none", "local:", "transit:", "", "LEGACY"]) {
+      for (const key_id of [
+        "legacy",
+        "local:20260101-0000000a",
+        "transit:keyrow:1",
+        "none",
+        "local:",
+        "transit:",
+        "",
+        "LEGACY",
+      ]) {
         for (const who of [ana, dbAdmin, tableOwner, superuser]) {
           const came = await s.try(who, insert({ encrypted_value: text, key_id }));
           t.true(
@@ -144,7 +153,7 @@ const vault = `vault:v1:${"A".repeat(40)}`;
 test("key_id fits the form: a local key has no vault value, a transit key no local one, an unknown key none", async (t) => {
   await inWorld(pool, async (s) => {
     const forms = {
-      "local:test": [1, "23514"],
+      "local:20260101-0000000a": [1, "23514"],
       "transit:keyrow:1": ["23514", 1],
       legacy: [1, 1],
       other: ["23514", "23514"],
@@ -278,7 +287,7 @@ test("a DB admin can hand a WORKSPACE credential over, and not a USER credential
 
 for (const [what, assignment] of Object.entries({
   id: `id = '${ids.stranger}'`,
-  "key id": "key_id = 'local:other'",
+  "key id": "key_id = 'local:20260101-0000000c'",
   scope: "scope = 'SYSTEM'",
 })) {
   test(`the ${what} doesn't change under a value that is bound to it, not even for the table's owner`, withoutIt, {
@@ -307,7 +316,7 @@ test(
 );
 
 test("the API changes no key id without a new value", withoutIt, {
-  scenario: (s) => s.try(ana, update("USER", "key_id = 'local:other'")),
+  scenario: (s) => s.try(ana, update("USER", "key_id = 'local:20260101-0000000c'")),
   holds: "23001",
   withoutIt: withoutGuard,
   broken: 1,
@@ -470,7 +479,7 @@ test("a user's id may change under a WORKSPACE credential, whose value is not bo
 const moved = (who: Persona, statement: string) => async (s: Sandbox) => {
   await s.run(`
     insert into public.user_credentials (id, user_id, name, provider, type, encrypted_value, key_id, updated_at)
-    values ('${ids.stranger}', '${ids.ana}', 'old', 'github', 'API_KEY', '${sealed()}', 'local:test', '2020-01-01')`);
+    values ('${ids.stranger}', '${ids.ana}', 'old', 'github', 'API_KEY', '${sealed()}', 'local:20260101-0000000a', '2020-01-01')`);
   const came = await s.try(who, statement.replace("$id", `'${ids.stranger}'`));
   const [row] = await s.rows<{ moved: boolean; touched: boolean }>(
     superuser,
@@ -480,7 +489,7 @@ const moved = (who: Persona, statement: string) => async (s: Sandbox) => {
   return [came, row?.moved ? "moved" : "kept", row?.touched ? "touched" : "untouched"];
 };
 
-const rewrap = `update public.user_credentials set encrypted_value = '${sealed("B")}', key_id = 'local:new' where id = $id`;
+const rewrap = `update public.user_credentials set encrypted_value = '${sealed("B")}', key_id = 'local:20260101-0000000b' where id = $id`;
 const withoutKeep = "drop trigger user_credentials_updated_at_keep on public.user_credentials";
 
 test("updated_at moves when somebody changes a credential", withoutIt, {

@@ -86,7 +86,7 @@ export function statement({ who, scope, command }: Pick<Cell, "who" | "scope" | 
         insert into public.user_credentials
           (user_id, workspace_id, name, provider, type, scope, encrypted_value, key_id)
         values ('${own}', ${scope === "WORKSPACE" ? `'${ids.team}'` : "null"}, 'new', 'github', 'API_KEY', '${scope}',
-          '${sealed()}', 'local:test')`;
+          '${sealed()}', 'local:20260101-0000000a')`;
     }
     case "update":
       return `update public.user_credentials set description = 'changed' where id = '${id}'`;

@@ -57,7 +57,7 @@ test("a reveal gives the ciphertext with its key and its context, and is on the 
         refusal: null,
         recorded: true,
         encrypted_value: sealed(),
-        key_id: "local:test",
+        key_id: "local:20260101-0000000a",
         scope: "USER",
         user_id: ids.ana,
         workspace_id: ids.team,
@@ -82,7 +82,7 @@ test("each revealed credential has exactly one entry; hidden, revoked, expired a
     for (const id of [second, revoked, expired]) {
       await s.run(`
         insert into public.user_credentials (id, user_id, name, provider, type, encrypted_value, key_id)
-        values ('${id}', '${ids.ana}', '${id}', 'x', 'SECRET', '${sealed()}', 'local:test')`);
+        values ('${id}', '${ids.ana}', '${id}', 'x', 'SECRET', '${sealed()}', 'local:20260101-0000000a')`);
     }
     await s.run(`
       update public.user_credentials set is_active = false where id = '${revoked}';
@@ -208,7 +208,7 @@ test("a limit on the rows does not leave a revealed value off the record", async
 test("the census counts by key for the server's login, and shows no row", async (t) => {
   await inWorld(pool, async (s) => {
     t.deepEqual(await s.rows(server, "select * from keyrow.key_census()"), [
-      { key_id: "local:test", credentials: "3" },
+      { key_id: "local:20260101-0000000a", credentials: "3" },
     ]);
     for (const who of [ana, personas.anonymous]) t.is(await s.try(who, "select * from keyrow.key_census()"), "42501");
   });

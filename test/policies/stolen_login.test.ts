@@ -211,7 +211,7 @@ test("no error repeats a ciphertext or another's row, in its message, detail or 
   const columns = "(user_id, workspace_id, name, provider, type, scope, encrypted_value, key_id)";
   const row = (user: string, workspace: string | null, name: string, scope: string, value = secret) =>
     `insert into public.user_credentials ${columns} values ('${user}', ${workspace ? `'${workspace}'` : "null"},
-      '${name}', 'github', 'API_KEY', '${scope}', '${value}', 'local:test')`;
+      '${name}', 'github', 'API_KEY', '${scope}', '${value}', 'local:20260101-0000000a')`;
   const own = `where id = '${ids.USER}'`;
   const failing: Array<[code: string, who: Persona, sql: string]> = [
     ["23505", ana, row(ids.ana, ids.team, "mine", "USER")],
@@ -302,7 +302,7 @@ test("known limit: a change is recorded under the claims at the statement's end,
 test("known limit: a conflict tells of a hidden row of one's own id, or of a co-admin's note of the workspace", async (t) => {
   const insert = (user: string, workspace: string | null, provider: string, name: string) =>
     `insert into public.user_credentials (user_id, workspace_id, provider, name, type, encrypted_value, key_id)
-     values ('${user}', ${workspace ? `'${workspace}'` : "null"}, '${provider}', '${name}', 'SECRET', '${sealed()}', 'local:test')`;
+     values ('${user}', ${workspace ? `'${workspace}'` : "null"}, '${provider}', '${name}', 'SECRET', '${sealed()}', 'local:20260101-0000000a')`;
   await inWorld(pool, async (s) => {
     t.is(
       await s.try(ana, insert(ids.ana, null, "smtp", "mail")),

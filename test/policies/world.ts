@@ -50,9 +50,9 @@ export const world = `
   insert into public.user_credentials
     (id, user_id, workspace_id, name, provider, type, scope, encrypted_value, key_id)
   values
-    ('${ids.USER}', '${ids.ana}', '${ids.team}', 'mine', 'github', 'API_KEY', 'USER', '${sealed()}', 'local:test'),
-    ('${ids.WORKSPACE}', '${ids.removedAdmin}', '${ids.team}', 'deploy', 'github', 'API_KEY', 'WORKSPACE', '${sealed()}', 'local:test'),
-    ('${ids.SYSTEM}', '${ids.ana}', null, 'mail', 'smtp', 'PASSWORD', 'SYSTEM', '${sealed()}', 'local:test');
+    ('${ids.USER}', '${ids.ana}', '${ids.team}', 'mine', 'github', 'API_KEY', 'USER', '${sealed()}', 'local:20260101-0000000a'),
+    ('${ids.WORKSPACE}', '${ids.removedAdmin}', '${ids.team}', 'deploy', 'github', 'API_KEY', 'WORKSPACE', '${sealed()}', 'local:20260101-0000000a'),
+    ('${ids.SYSTEM}', '${ids.ana}', null, 'mail', 'smtp', 'PASSWORD', 'SYSTEM', '${sealed()}', 'local:20260101-0000000a');
   delete from public.workspace_members where user_id = '${ids.removedAdmin}'`;
 
 /** Who is asking: a login, the role it takes, and the user that the claims name. */
