@@ -21,8 +21,11 @@ export function keyMissing(missing: readonly MissingKey[]): KeyrowError {
   const list = missing.map(
     ({ keyId, credentials }) => `${keyId} (${credentials} ${credentials === 1 ? "row" : "rows"})`,
   );
+  const legacy = missing.some(({ keyId }) => keyId === "legacy");
+  const bring = "Bring the key file back that has them, or start";
   return new KeyrowError("KEY_MISSING", {
     message: `Rows are sealed under keys that are not in the key ring: ${list.join(", ")}.`,
-    hint: "Bring the key file back that has them, or start without these values: KEYROW_ALLOW_MISSING_KEYS=on.",
+    // No key of the server's own opens what another application has sealed.
+    hint: `${legacy ? "Start" : bring} without these values: KEYROW_ALLOW_MISSING_KEYS=on.`,
   });
 }

@@ -11,6 +11,7 @@ import { fileURLToPath } from "node:url";
 import test, { type ExecutionContext } from "ava";
 import { execa } from "execa";
 import type pg from "pg";
+import { createKeyFile } from "../src/cipher/keyfile.ts";
 import { createKeyring } from "../src/cipher/keyring.ts";
 import { createLocalCipher } from "../src/cipher/local.ts";
 import { readConfig } from "../src/config.ts";
@@ -450,6 +451,11 @@ test.serial(
     const directory = await copied(t);
     const { id } = json(join(directory, "keys.json")).keys[0];
     renameSync(join(directory, "keys.json"), join(directory, "keys.old"));
+    const without = launch(t, directory);
+    isRefusal(t, await without.ended, without.stderr(), /key file .*keys\.json/);
+    t.false(existsSync(join(directory, "keys.json")), "no new key takes the place of the missing one");
+
+    await createKeyFile(join(directory, "keys.json"));
     const refused = launch(t, directory);
     isRefusal(
       t,
@@ -491,6 +497,43 @@ test.serial("keyrow token works while the server runs and while it does not, and
   t.true(isAlive(postmasterOf(directory)), "the server's PostgreSQL goes on");
 });
 
+test.serial("after keyrow keys rotate new values are sealed under the new key, and old ones open", async (t) => {
+  const directory = await copied(t);
+  const rotated = await keyrow(directory, ["keys", "rotate"]);
+  t.regex(rotated.stdout, /^local:\d{8}-[0-9a-f]{8}$/);
+  t.is(statSync(join(directory, "keys.json")).mode & 0o777, 0o600);
+  const running = await start(t, directory);
+  const made = await query(
+    running,
+    'mutation { setUserCredential(input: {provider: "p", name: "n", value: "v"}) { created } }',
+  );
+  t.deepEqual(made.codes, []);
+  const all = await query(running, "{ userCredentials { nodes { value } } }");
+  t.deepEqual(all.codes, []);
+  const used = await onDatabase(directory, async (client) => {
+    return (await client.query("select key_id from public.user_credentials where provider = 'p'")).rows[0].key_id;
+  });
+  t.is(used, rotated.stdout);
+});
+
+test.serial("keyrow handover lets a user go who carries the team's credentials", async (t) => {
+  const directory = await copied(t);
+  const running = await start(t, directory);
+  const leave = () => onDatabase(directory, (client) => client.query("delete from public.users where name = 'Ana'"));
+  await t.throwsAsync(leave(), { message: /still carries/ });
+  const done = await keyrow(directory, ["handover", "--from", "ana@example.com", "--to", "bo@example.com"]);
+  t.deepEqual([done.stdout, done.stderr, done.exitCode], ["2 credentials handed over", "", 0]);
+  await leave();
+  const bo = await keyrow(directory, ["token", "--user", "bo@example.com"]);
+  const { data } = await post(running.url, bo.stdout, {
+    query: "{ userCredentials(filter: {scope: {equalTo: WORKSPACE}}) { nodes { value } } }",
+  });
+  t.regex(data.userCredentials.nodes[0].value, /^sk_test_demo/, "what was handed over opens");
+  const nobody = await keyrow(directory, ["handover", "--from", "ana@example.com", "--to", "bo@example.com"]);
+  t.is(nobody.exitCode, 1);
+  t.regex(nobody.stderr, /^error: no user has this id/);
+});
+
 test.serial("KEYROW_DEMO=off loads nothing, and a user's row is made at their first valid token", async (t) => {
   const directory = temporary(t);
   const secret = "a-secret-of-forty-eight-bytes-for-this-test-only";
@@ -504,6 +547,12 @@ test.serial("KEYROW_DEMO=off loads nothing, and a user's row is made at their fi
   const { data } = await post(running.url, token, { query: "{ currentUser { name } }" });
   t.deepEqual(data, { currentUser: { name: "Eve" } });
   t.is(await count(directory, "users"), 1);
+
+  await onDatabase(directory, (client) => client.query("delete from public.users"));
+  running.child.kill("SIGTERM");
+  await running.ended;
+  await start(t, directory);
+  t.is(await count(directory, "users"), 0, "demo data comes with the first start or never");
 });
 
 test.serial("files are for their owner alone, and directories too, but for PostgreSQL's way to its own", async (t) => {

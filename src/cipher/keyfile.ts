@@ -18,12 +18,13 @@ const MAX_FILE_BYTES = 1024 * 1024;
 const RESTORE = "Restore it from a backup: values sealed under its keys can't be opened by new ones.";
 
 /**
- * The keys of a key file, newest first, the order in which the file has them; throws KEY_FILE_INVALID, which names the
- * file, what is wrong and the remedy.
+ * The keys of a key file, newest first by their dates, in whatever order the file has them; throws KEY_FILE_INVALID,
+ * which names the file, what is wrong and the remedy.
  */
 export async function readKeyFile(path: string): Promise<LocalKey[]> {
   const { entries } = await readEntries(path);
-  return entries.map(({ id, key }) => ({ id, key: createSecretKey(decodeBase64(key)) }));
+  const newestFirst = entries.toSorted((a, b) => Date.parse(b.createdAt) - Date.parse(a.createdAt));
+  return newestFirst.map(({ id, key }) => ({ id, key: createSecretKey(decodeBase64(key)) }));
 }
 
 /**
@@ -152,7 +153,9 @@ function checkValue(key: Uint8Array, id: string): string {
 }
 
 function newEntry(others: readonly Entry[]): Entry {
-  const createdAt = new Date().toISOString();
+  // Later than the others, whatever the clock says: the newest is the one that seals.
+  const latest = Math.max(0, ...others.map((other) => Date.parse(other.createdAt)));
+  const createdAt = new Date(Math.max(Date.now(), latest + 1)).toISOString();
   const id = `local:${createdAt.slice(0, 10).replaceAll("-", "")}-${randomBytes(4).toString("hex")}`;
   if (others.some((other) => other.id === id)) return newEntry(others);
   const key = randomBytes(KEY_BYTES);

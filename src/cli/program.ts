@@ -2,12 +2,14 @@ import { readFileSync } from "node:fs";
 import { Command } from "commander";
 import { examples, helpWidth } from "./command.ts";
 import { db } from "./db.ts";
+import { handover } from "./handover.ts";
 import { help } from "./help.ts";
+import { keys } from "./keys.ts";
 import { start } from "./start.ts";
 import { token } from "./token.ts";
 
 // A command's module is cheap: what it works with is imported by its action, so that help and typing errors are fast.
-const commands = [start, token, db, help];
+const commands = [start, token, keys, handover, db, help];
 
 /** The whole of `keyrow`; it throws a CommanderError instead of leaving the process. */
 export const program = new Command("keyrow")

@@ -1,0 +1,20 @@
+import { command, examples } from "./command.ts";
+
+/** `keyrow handover`: the credentials of somebody who leaves. */
+export const handover = command(
+  "handover",
+  "Hands the WORKSPACE and SYSTEM credentials that a user made over to another, so that the user can be deleted.",
+)
+  .requiredOption("--from <email or id>", "who leaves")
+  .requiredOption("--to <email or id>", "who takes over")
+  .addHelpText(
+    "after",
+    examples(["keyrow handover --from ana@example.com --to bo@example.com", "prints how many it were"]),
+  )
+  .addHelpText("after", "\nUSER credentials stay with their owner, and go with them.")
+  .action(async (options: { from: string; to: string }) => {
+    const { readConfig } = await import("../config.ts");
+    const { handOver } = await import("../handover.ts");
+    const count = await handOver(readConfig(), options);
+    process.stdout.write(`${count} ${count === 1 ? "credential" : "credentials"} handed over\n`);
+  });
