@@ -1,6 +1,7 @@
 import pg from "pg";
 import type { PgClient, PgClientQuery, PgClientResult, WithPgClient } from "postgraphile/@dataplan/pg";
 import { KeyrowError } from "./errors.ts";
+import { MAX_RESULT_CHARACTERS } from "./limits.ts";
 
 /** A pool of the server's login; `options` are pg's. */
 export function createPool(connectionString: string, options: pg.PoolConfig = {}): pg.Pool {
@@ -10,7 +11,8 @@ export function createPool(connectionString: string, options: pg.PoolConfig = {}
     connectionTimeoutMillis: 5_000,
     keepAlive: true,
     // Short queries all: planning for JIT costs more than it saves.
-    options: "-c jit=off",
+    // What the login's own defaults say must not count: whoever has its password can change them.
+    options: "-c jit=off -c default_transaction_read_only=off -c row_security=on",
     application_name: "keyrow",
     // Queries are written as they come, without waiting for the answer to the one before.
     pipeline: true,
@@ -53,7 +55,7 @@ export function createWithPgClient(pool: pg.Pool): WithPgClient {
       if (closed.has(pool)) throw new KeyrowError("UNAVAILABLE");
       const result =
         settings === null
-          ? await callback(clientOf(client, false))
+          ? await callback(clientOf(client, null))
           : await inTransaction(client, settings, callback as (client: PgClient) => Promise<T>);
       broken = false;
       return result;
@@ -78,14 +80,14 @@ async function inTransaction<T>(
 ): Promise<T> {
   const entries = Object.entries(settings).filter(([, value]) => value !== undefined);
   const opening = Promise.all([
-    client.query("begin"),
+    client.query("begin read write"),
     client.query({
       name: "settings",
       text: "select set_config(el->>0, el->>1, true) from json_array_elements($1::json) el",
       values: [JSON.stringify(entries)],
     }),
   ]);
-  const [opened, outcome] = await Promise.allSettled([opening, Promise.resolve(callback(clientOf(client, true)))]);
+  const [opened, outcome] = await Promise.allSettled([opening, Promise.resolve(callback(clientOf(client, settings)))]);
   const failed = [opened, outcome].find((step) => step.status === "rejected");
   if (failed !== undefined) throw failed.reason;
   const { command } = await client.query("commit");
@@ -112,7 +114,24 @@ function preparable(client: pg.PoolClient, name: string): boolean {
   return names.has(name);
 }
 
-function clientOf(client: pg.PoolClient, inside: boolean): PgClient {
+// What each request's queries have answered so far: its settings are one object from first to last.
+const spent = new WeakMap<object, number>();
+
+/** Counts the characters of an answer towards its request's budget; throws LIMIT_EXCEEDED beyond it. */
+function spend(settings: object, rows: readonly object[]): void {
+  let characters = spent.get(settings) ?? 0;
+  for (const row of rows) {
+    for (const cell of Object.values(row)) characters += typeof cell === "string" ? cell.length : 8;
+  }
+  spent.set(settings, characters);
+  if (characters <= MAX_RESULT_CHARACTERS) return;
+  throw new KeyrowError("LIMIT_EXCEEDED", {
+    message: "The answer would be too large.",
+    hint: "ask for fewer rows or fields at once",
+  });
+}
+
+function clientOf(client: pg.PoolClient, settings: object | null): PgClient {
   return {
     rawClient: client,
     async query<TData>({ text, name, values, arrayMode }: PgClientQuery): Promise<PgClientResult<TData>> {
@@ -122,11 +141,12 @@ function clientOf(client: pg.PoolClient, inside: boolean): PgClient {
         ...(name !== undefined && preparable(client, name) && { name }),
         ...(arrayMode && { rowMode: "array" as const }),
       });
+      if (settings !== null) spend(settings, rows);
       return { rows: rows as TData[], rowCount, notices: [] } as unknown as PgClientResult<TData>;
     },
     withTransaction() {
       // Every call has one already; a second inside it would be a savepoint that nothing here needs.
-      throw new Error(inside ? "already in a transaction" : "ask for a client with settings");
+      throw new Error(settings === null ? "ask for a client with settings" : "already in a transaction");
     },
   } as unknown as PgClient;
 }

@@ -26,6 +26,8 @@ export interface EmbeddedAddresses {
 /** A running embedded server with a migrated database. */
 export interface EmbeddedDatabase extends EmbeddedAddresses {
   readonly secrets: EmbeddedSecrets;
+  /** Does what is done at the first start alone, and once, though a first start was killed. */
+  firstStart(work: () => Promise<void>): Promise<void>;
   /** Resolves when the server has gone, whoever ended it. */
   readonly exited: Promise<void>;
   stop(): Promise<void>;
@@ -37,6 +39,9 @@ const LET_GO_MS = 1_000;
 // Where a running server can be reached, for the commands beside it. It holds no secret.
 const COORDINATES = "postgres.json";
 
+// Left while the first start is not complete, so that one that was killed is made up for.
+const FIRST_START = "first-start";
+
 /** Takes the data directory, starts its PostgreSQL, and brings the database up to date. Throws codes of the start. */
 export async function openEmbeddedDatabase(
   { dataDirectory }: Config,
@@ -46,6 +51,8 @@ export async function openEmbeddedDatabase(
   try {
     const secrets = await secretsOf(dataDirectory);
     const there = existsSync(join(dataDirectory, HOME));
+    const marker = join(dataDirectory, FIRST_START);
+    if (!there) await writeFile(marker, "", { mode: 0o600 });
     progress(there ? "Starting PostgreSQL..." : `Making a PostgreSQL in ${dataDirectory}...`);
     const server = await startEmbedded({ directory: dataDirectory, password: secrets.postgres.superuser, progress });
     const coordinates = join(dataDirectory, COORDINATES);
@@ -59,7 +66,12 @@ export async function openEmbeddedDatabase(
       await setUp(addresses, secrets, progress);
       const { socket, port } = server;
       await writeFile(coordinates, JSON.stringify({ socket, port }), { mode: 0o600 });
-      return { ...addresses, secrets, exited: server.exited, stop };
+      const firstStart = async (work: () => Promise<void>) => {
+        if (!existsSync(marker)) return;
+        await work();
+        await rm(marker);
+      };
+      return { ...addresses, secrets, firstStart, exited: server.exited, stop };
     } catch (error) {
       await stop();
       throw error;

@@ -7,12 +7,13 @@ import { PostGraphileConnectionFilterPreset } from "postgraphile-plugin-connecti
 import { EncryptedColumnsPlugin } from "../plugins/encrypted-columns.ts";
 import { ExposedTablesPlugin } from "../plugins/exposed-tables.ts";
 import { NotFoundPlugin } from "../plugins/not-found.ts";
+import { PageLimitsPlugin } from "../plugins/page-limits.ts";
 import { StableOrderPlugin } from "../plugins/stable-order.ts";
 import { UserCredentialsPlugin } from "../plugins/user-credentials.ts";
 import type { Cipher } from "./cipher/cipher.ts";
 import { createWithPgClient } from "./database.ts";
 import { graphiqlConfig } from "./graphiql.ts";
-import { MAX_VALUE_BYTES } from "./limits.ts";
+import { MAX_VALUE_BYTES, pageLimits, requestTimeouts } from "./limits.ts";
 import { maskValue } from "./mask.ts";
 import { sessionSettings } from "./session.ts";
 import type { Claims } from "./token.ts";
@@ -66,7 +67,14 @@ export function createPreset({ pool, cipher, maxReveals, onRevealed, watchAs, ..
   };
   const preset: GraphileConfig.Preset = {
     extends: [PostGraphileAmberPreset, PgSimplifyInflectionPreset, PostGraphileConnectionFilterPreset],
-    plugins: [ExposedTablesPlugin, StableOrderPlugin, EncryptedColumnsPlugin, UserCredentialsPlugin, NotFoundPlugin],
+    plugins: [
+      ExposedTablesPlugin,
+      StableOrderPlugin,
+      PageLimitsPlugin,
+      EncryptedColumnsPlugin,
+      UserCredentialsPlugin,
+      NotFoundPlugin,
+    ],
     disablePlugins: [
       // `id` is the UUID.
       "NodePlugin",
@@ -92,13 +100,15 @@ export function createPreset({ pool, cipher, maxReveals, onRevealed, watchAs, ..
     schema: {
       exposedTables: exposed,
       writableTables: ["user_credentials"],
+      pageLimits,
       encryptedColumns: {
         cipher,
         mask: maskValue,
         maxBytes: MAX_VALUE_BYTES,
         maxReveals,
-        // Whatever the database says: a USER credential opens for the verified token's user alone.
-        mayOpen: (row, settings) => row.scope !== "USER" || row.user_id === settings["jwt.claims.user_id"],
+        // Whatever the database says: a USER credential opens for the verified token's user alone, a SYSTEM one for none.
+        mayOpen: (row, settings) =>
+          row.scope === "WORKSPACE" || (row.scope === "USER" && row.user_id === settings["jwt.claims.user_id"]),
         onRevealed,
       },
       connectionFilterAllowedOperators: [
@@ -127,6 +137,7 @@ export function createPreset({ pool, cipher, maxReveals, onRevealed, watchAs, ..
         return { pgSettings: sessionSettings(claims, requestId) };
       },
       explain: false,
+      timeouts: requestTimeouts,
     },
     grafserv: {
       graphqlPath: "/graphql",

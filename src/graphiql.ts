@@ -49,7 +49,8 @@ const send = globalThis.fetch;
 globalThis.fetch = (input, options) => {
   const request = new Request(input, options);
   const { Authorization } = JSON.parse(RURU_CONFIG.initialHeaders ?? "{}");
-  if (Authorization && !request.headers.has("authorization")) request.headers.set("authorization", Authorization);
+  const own = new URL(request.url).origin === location.origin;
+  if (own && Authorization && !request.headers.has("authorization")) request.headers.set("authorization", Authorization);
   return send(request);
 };
 </script>`;

@@ -5,4 +5,13 @@ export const MAX_VALUE_BYTES = 64 * 1024;
 export const MAX_BODY_BYTES = 512 * 1024;
 
 /** How large a GraphQL document may be; fields and aliases are counted through fragments. Introspection fits. */
-export const documentLimits = { length: 200_000, tokens: 15_000, depth: 20, fields: 2_000, aliases: 200 } as const;
+export const documentLimits = { length: 200_000, tokens: 15_000, depth: 20, fields: 1_000, aliases: 100 } as const;
+
+/** How many rows a list has where nobody says, and at most. */
+export const pageLimits = { standard: 100, most: 1_000 } as const;
+
+/** How much of the database's answers one request may hold, in characters. */
+export const MAX_RESULT_CHARACTERS = 32 * 1024 * 1024;
+
+/** How long planning and executing one request may take, in ms. */
+export const requestTimeouts = { planning: 1_000, execution: 30_000 } as const;

@@ -39,6 +39,7 @@ const ofLibrary: ReadonlyArray<[pattern: RegExp, code: ErrorCode, message?: stri
     "VALIDATION",
     "A filter can't be null or empty. Leave it out, or ask with isNull.",
   ],
+  [/^(Operation took too long|Execution timeout)/, "LIMIT_EXCEEDED", "The request took too long."],
   [
     /^(Query planning error: )?(Query is too complex|Maximum call stack)/,
     "LIMIT_EXCEEDED",
@@ -61,7 +62,10 @@ export function presentError(error: unknown, log: Log, path?: PresentedError["pa
 
 function classify(thrown: unknown, log: Log): KeyrowError {
   const error = unflagged(thrown);
-  if (error instanceof KeyrowError) return error;
+  if (error instanceof KeyrowError) {
+    if (error.code === "INTERNAL") log.error({ error: error.cause ?? error }, "unexpected error");
+    return error;
+  }
   const library = error instanceof Error && ofLibrary.find(([pattern]) => pattern.test(error.message));
   if (library) return new KeyrowError(library[1], library[2] === undefined ? {} : { message: library[2] });
   const database = fromDatabaseError(error);
@@ -69,7 +73,8 @@ function classify(thrown: unknown, log: Log): KeyrowError {
   if (error instanceof GraphQLError) {
     const { originalError: original } = error;
     if (original != null && !(original instanceof GraphQLError)) return classify(original, log);
-    if (original instanceof GraphQLError || error.path === undefined) return aboutRequest(error);
+    // With a path it is about an answer: a value that its type does not know, such as a new one of an enum.
+    if (error.path === undefined) return aboutRequest(error);
   }
   if (isSafeError(error as Error)) {
     return new KeyrowError("VALIDATION", { message: "An argument is not valid here." });

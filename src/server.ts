@@ -40,13 +40,20 @@ export function createHttpServer(parts: ServerParts): Server {
     const log = parts.log.child({ request: requestId });
     response.setHeader("x-request-id", requestId);
     response.setHeader("x-content-type-options", "nosniff");
-    response.on("finish", () => {
+    response.on("close", () => {
       const ms = Number(process.hrtime.bigint() - started) / 1e6;
       // The path only where it is ours: another may hold anything. GraphiQL's files are no news.
       const known = path in routes ? path : undefined;
       const level = known === undefined ? "debug" : "info";
       log[level](
-        { method: request.method, path: known, status: response.statusCode, ms: Math.round(ms * 10) / 10 },
+        {
+          method: request.method,
+          path: known,
+          status: response.statusCode,
+          ms: Math.round(ms * 10) / 10,
+          // The caller went away before the answer was sent.
+          ...(!response.writableFinished && { aborted: true }),
+        },
         "request",
       );
     });
@@ -95,6 +102,9 @@ async function serveGraphQL(
   const body = graphqlRequest(await readJsonBody(request));
   await parts.provision?.(claims, requestId);
   const result = await parts.execute(body, claims, requestId, log);
+  if (result.errors !== undefined) {
+    log.info({ codes: [...new Set(result.errors.map(({ extensions }) => extensions.code))] }, "errors");
+  }
   return {
     status: statusOf(result, accepted),
     body: result,
@@ -113,8 +123,8 @@ function mediaType(header: string | undefined): "application/json" | undefined {
     .toLowerCase()
     .split(";")
     .map((part) => part.trim());
-  const charset = parameters.find((parameter) => parameter.startsWith("charset="));
-  const utf8 = charset === undefined || /^charset="?utf-8"?$/.test(charset);
+  const charsets = parameters.filter((parameter) => parameter.startsWith("charset="));
+  const utf8 = charsets.every((charset) => /^charset="?utf-8"?$/.test(charset));
   return type === "application/json" && utf8 ? type : undefined;
 }
 

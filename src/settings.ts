@@ -121,8 +121,9 @@ export const settings = {
   KEYROW_MAX_REVEALS: setting({
     default: "1000",
     description: "How many values one request may reveal.",
-    parser: whole(1, 100_000),
-    remedy: "give a number from 1 to 100000",
+    // The most that the database's function takes at once.
+    parser: whole(1, 1_000),
+    remedy: "give a number from 1 to 1000",
   }),
   KEYROW_GRAPHIQL: setting({
     default: { embedded: "on", server: "off" },

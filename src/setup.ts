@@ -50,6 +50,8 @@ export async function setUpRoles(url: string, passwords: LoginPasswords): Promis
   await withConnection(url, async (client) => {
     for (const [login, password] of Object.entries(passwords)) {
       await client.query(`alter role ${login} password '${scramVerifier(password)}'`);
+      // A login may change its own defaults, and so may whoever had its password.
+      await client.query(`alter role ${login} reset all`);
     }
   });
 }

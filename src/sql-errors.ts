@@ -6,6 +6,8 @@ const constraints: Readonly<Record<string, [code: ErrorCode, message: string]>> 
   user_credentials_encrypted_value_form: ["VALIDATION", "A value must be sealed before it is stored."],
   user_credentials_user_id_fkey: ["VALIDATION", "The user of this token is not known here."],
   user_credentials_workspace_id_fkey: ["VALIDATION", "There is no such workspace."],
+  user_credentials_named: ["VALIDATION", "Provider and name can't be empty."],
+  user_credentials_unsealed_size: ["LIMIT_EXCEEDED", "Metadata and description may have 16384 bytes each."],
   user_credentials_owner_fixed: ["CONFLICT", "The owner of a USER credential can't change."],
   user_credentials_binding_fixed: ["CONFLICT", "Id, key, scope and owner can't change under a value."],
   user_credentials_revoke_or_renew: ["VALIDATION", "A new value and a revocation exclude each other."],
@@ -30,6 +32,8 @@ const states: ReadonlyArray<[prefix: string, code: ErrorCode, message?: string]>
   ["40", "CONFLICT", "Somebody else changed the same thing at the same time. Try again."],
   ["08", "UNAVAILABLE"],
   ["57P", "UNAVAILABLE"],
+  // Read only: a standby, or a login that somebody has set so.
+  ["25006", "UNAVAILABLE"],
   ["53", "UNAVAILABLE"],
 ];
 
@@ -38,7 +42,9 @@ const unreachable = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE", "ENOENT", "E
 /** The catalogue's error for one that the database or its driver threw, without its text; undefined for any other. */
 export function fromDatabaseError(error: unknown): KeyrowError | undefined {
   if (!(error instanceof Error)) return undefined;
-  const { code, constraint } = error as { code?: unknown; constraint?: unknown };
+  const { code, constraint, table } = error as { code?: unknown; constraint?: unknown; table?: unknown };
+  // What the log refuses is no fault of the caller's: nothing that they sent goes there unchecked.
+  if (typeof table === "string" && table.startsWith("activity_logs")) return undefined;
   if (typeof constraint === "string" && Object.hasOwn(constraints, constraint)) {
     const [meaning, message] = constraints[constraint] as [ErrorCode, string];
     return new KeyrowError(meaning, { message });

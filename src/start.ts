@@ -29,10 +29,12 @@ export async function runStart(config: Config, { watch }: StartOptions): Promise
     void process.stderr.write(`${styleText("dim", line, { stream: process.stderr })}\n`);
   const database = await openEmbeddedDatabase(config, progress);
   try {
-    const cipher = createKeyring((await localKeys(config, progress)).map(createLocalCipher));
+    const cipher = createKeyring((await localKeys(config, database, progress)).map(createLocalCipher));
     const rules: TokenRules = { ...config.jwt, key: config.jwt.key ?? secretKey(database.secrets.jwtSecret) };
     const demo = await withConnection(database.url("postgres"), async (client) => {
-      if (config.demo) await loadDemo(client, cipher);
+      await database.firstStart(async () => {
+        if (config.demo) await loadDemo(client, cipher);
+      });
       return findDemo(client);
     });
     const token = demo && demoToken(rules, demo);
@@ -74,8 +76,17 @@ async function unexpectedExit(database: EmbeddedDatabase): Promise<never> {
   });
 }
 
-async function localKeys({ keyFile: { path, mayCreate } }: Config, progress: (line: string) => void) {
+async function localKeys(
+  { keyFile: { path, mayCreate } }: Config,
+  database: EmbeddedDatabase,
+  progress: (line: string) => void,
+) {
   if (!mayCreate || existsSync(path)) return readKeyFile(path);
+  // Values without their key: a new one would open none of them, and look like the one that is missing.
+  const { rows } = await withConnection(database.url("keyrow_authenticator"), (client) =>
+    client.query("select from keyrow.key_census() where key_id like 'local:%'"),
+  );
+  if (rows.length > 0) return readKeyFile(path);
   progress(`Making a key: ${path}. Back it up: without it no value opens.`);
   return createKeyFile(path);
 }

@@ -52,9 +52,13 @@ async function recorded(
   { pgSettings, withPgClient }: RequestContext,
 ): Promise<Map<string, RevealedRow>> {
   const { text } = sql.compile(sql`select * from ${sql.identifier(...tag.reveal)}($1)`);
-  const { rows } = await withPgClient(pgSettings, (client) =>
+  const call = withPgClient(pgSettings, (client) =>
     client.query<RevealedRow>({ text, values: [ids], name: `reveal ${tag.reveal.join(".")}` }),
   );
+  const { rows } = await call.catch((cause) => {
+    // Policies hide rows, and raise nothing: what is not permitted here is the record, and that is no caller's fault.
+    throw (cause as { code?: unknown }).code === "42501" ? new KeyrowError("INTERNAL", { cause }) : cause;
+  });
   const wanted = new Set(ids);
   return new Map(rows.filter((row) => wanted.has(row.id)).map((row) => [row.id, row]));
 }

@@ -30,9 +30,16 @@ export async function acquireLock(directory: string): Promise<Lock> {
 }
 
 /** Makes a directory of mode 0700 where it is missing, and what is above it with the usual rights. */
-export function makeDirectory(path: string): void {
-  mkdirSync(dirname(path), { recursive: true });
-  if (!existsSync(path)) mkdirSync(path, { recursive: true, mode: 0o700 });
+export function makeDirectory(path: string, mode = 0o700): void {
+  if (existsSync(path)) return;
+  // Step by step: Node's own recursive mode never ends where a file system refuses new entries by ENOENT, as /proc does.
+  if (dirname(path) !== path) makeDirectory(dirname(path), 0o777);
+  try {
+    mkdirSync(path, { mode });
+  } catch (error) {
+    // Somebody else was faster.
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  }
 }
 
 /** Runs `act` and gives what it gives; a file system error in it is thrown as DATA_DIRECTORY, naming path and remedy. */

@@ -30,7 +30,7 @@ async function ownRow(scope: Scope): Promise<string> {
     const { rows } = await asAdmin(
       server.database,
       `insert into public.user_credentials (user_id, name, provider, type, scope, encrypted_value, key_id)
-       values ($1, $2, 'github', 'API_KEY', 'SYSTEM', $3, 'local:test') returning id`,
+       values ($1, $2, 'github', 'API_KEY', 'SYSTEM', $3, 'local:20260101-0000000a') returning id`,
       [owner.SYSTEM, name, sealed()],
     );
     return rows[0].id;

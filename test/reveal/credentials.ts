@@ -89,7 +89,7 @@ export function listenToTraffic(): Traffic {
     const config = args[0] as string | { text: string; name?: string; values?: unknown[] };
     const text = typeof config === "string" ? config : config.text;
     const current = open.get(this);
-    if (text === "begin") {
+    if (text === "begin read write") {
       const transaction = { request: "", statements: [] };
       open.set(this, transaction);
       done.push(transaction);

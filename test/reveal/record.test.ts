@@ -418,6 +418,17 @@ test.serial("whatever the database says, a USER credential opens for the verifie
   t.deepEqual(both.data.userCredentials.nodes.map(({ value }: Made) => value).sort(), [mine.value, null].sort());
   t.deepEqual(both.codes, ["CANNOT_OPEN"]);
 
+  // A SYSTEM credential has no API: not even a policy of a careless admin opens one.
+  const system = await asAdmin(
+    liar.database,
+    `insert into public.user_credentials (user_id, provider, name, type, scope, encrypted_value, key_id)
+     values ($1, 'smtp', 'relay', 'PASSWORD', 'SYSTEM', 'aaaaaaaaaaaaaaaa:aaaaaaaaaaaaaaaaaaaaaa==:', 'local:20260101-0000000d') returning id`,
+    [ana],
+  );
+  const ofSystem = await count(ana, revealOne, { id: system.rows[0].id }, liar);
+  t.deepEqual([ofSystem.data.userCredential.value, ofSystem.codes, ofSystem.opened], [null, ["CANNOT_OPEN"], []]);
+  await asAdmin(liar.database, "delete from public.user_credentials where scope = 'SYSTEM'");
+
   const lies: Array<[title: string, columns: string]> = [
     [
       "that the row is the asking user's",

@@ -62,14 +62,14 @@ const sabotages: Array<[title: string, doIt: string, undoIt: string, code: strin
     "the right to insert into the log is revoked",
     "revoke insert on public.activity_logs from keyrow_reveal",
     `grant insert (user_id, workspace_id, action, entity_type, entity_id, details) on public.activity_logs to keyrow_reveal`,
-    "FORBIDDEN",
+    "INTERNAL",
   ],
   [
     "the log's policy does not let it in",
     `alter policy activity_logs_insert_reveal on public.activity_logs with check (false)`,
     `alter policy activity_logs_insert_reveal on public.activity_logs
      with check (user_id is not distinct from (select public.current_user_id()))`,
-    "FORBIDDEN",
+    "INTERNAL",
   ],
   [
     "the log has no partition for today",
@@ -78,13 +78,20 @@ const sabotages: Array<[title: string, doIt: string, undoIt: string, code: strin
          execute format('alter table public.activity_logs detach partition %s', part);
        end loop; end $$`,
     "alter table public.activity_logs attach partition public.activity_logs_default default",
-    "VALIDATION",
+    "INTERNAL",
   ],
   [
     "a constraint of the log fails",
     "alter table public.activity_logs add constraint sabotage check (entity_id is null) not valid",
     "alter table public.activity_logs drop constraint sabotage",
-    "VALIDATION",
+    "INTERNAL",
+  ],
+  [
+    "a trigger of the log swallows the entry without an error",
+    `create function public.sabotage() returns trigger language plpgsql as $$ begin return null; end $$;
+     create trigger sabotage before insert on public.activity_logs for each row execute function public.sabotage()`,
+    failingUndone,
+    "INTERNAL",
   ],
   ["a trigger of the log fails", failing(false, "raise exception 'no'"), failingUndone, "INTERNAL"],
   [
@@ -191,7 +198,7 @@ test("values of a list that was refused by the log are all missing, and the list
   await it.run("revoke insert on public.activity_logs from keyrow_reveal");
   const { data, codes, text } = await it.server.query(it.ana, "{ userCredentials { nodes { name value } } }");
   t.deepEqual(data.userCredentials.nodes, [{ name: "n0", value: null }]);
-  t.deepEqual(codes, ["FORBIDDEN"]);
+  t.deepEqual(codes, ["INTERNAL"]);
   t.false(text.includes(it.made.value));
 });
 

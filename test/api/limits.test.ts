@@ -1,0 +1,107 @@
+import test from "ava";
+import { pageLimits } from "../../src/limits.ts";
+import { asAdmin, makeUser, startTestServer, type TestServer } from "../helpers/server.ts";
+
+let server: TestServer;
+let ana: string;
+const ROWS = pageLimits.most + 1;
+
+test.before(async () => {
+  server = await startTestServer();
+  ana = await makeUser(server.database);
+  await asAdmin(
+    server.database,
+    `insert into public.user_credentials (user_id, provider, name, type, encrypted_value)
+     select $1, 'p', n::text, 'SECRET', 'vault:v1:AAAA' from generate_series(1, $2::int) n`,
+    [ana, ROWS],
+  );
+});
+test.after.always(() => server?.stop());
+
+const list = (args: string) => `{ userCredentials${args} { nodes { name } pageInfo { hasNextPage } } }`;
+const nested = (args: string) => `{ currentUser { userCredentials${args} { nodes { name } } } }`;
+
+const sizes: Array<[args: string, rows: number]> = [
+  ["", pageLimits.standard],
+  ["(first: null)", pageLimits.standard],
+  ["(first: 3)", 3],
+  ["(first: 0)", 0],
+  ["(last: 2)", 2],
+  [`(first: ${pageLimits.most})`, pageLimits.most],
+  [`(last: ${pageLimits.most})`, pageLimits.most],
+];
+for (const [args, rows] of sizes) {
+  test(`a list${args} has ${rows} rows, a nested one too`, async (t) => {
+    const { data, codes } = await server.query(ana, list(args));
+    t.deepEqual([data.userCredentials.nodes.length, codes], [rows, []]);
+    t.is((await server.query(ana, nested(args))).data.currentUser.userCredentials.nodes.length, rows);
+  });
+}
+
+const refused: Array<[args: string, code: string]> = [
+  [`(first: ${pageLimits.most + 1})`, "LIMIT_EXCEEDED"],
+  [`(last: ${pageLimits.most + 1})`, "LIMIT_EXCEEDED"],
+  ["(first: -1)", "VALIDATION"],
+  ["(last: -1)", "VALIDATION"],
+  ["(first: 1, last: 1)", "VALIDATION"],
+];
+for (const [args, code] of refused) {
+  test(`a list${args} is refused with ${code}, a nested one too`, async (t) => {
+    t.deepEqual((await server.query(ana, list(args))).codes, [code]);
+    t.deepEqual((await server.query(ana, nested(args))).codes, [code]);
+  });
+}
+
+test("the page size may be a variable", async (t) => {
+  const query = "query ($n: Int) { userCredentials(first: $n) { nodes { name } } }";
+  t.is((await server.query(ana, query, { n: 5 })).data.userCredentials.nodes.length, 5);
+  t.deepEqual((await server.query(ana, query, { n: pageLimits.most + 1 })).codes, ["LIMIT_EXCEEDED"]);
+  t.is((await server.query(ana, query)).data.userCredentials.nodes.length, pageLimits.standard);
+});
+
+test("a bomb of fragments is refused before it is planned", async (t) => {
+  const bodies = Array.from({ length: 12 }, (_, i) => `fragment f${i} on User { ${`...f${i + 1} `.repeat(10)} }`);
+  const query = `{ currentUser { ...f0 } } ${bodies.join(" ")} fragment f12 on User { id }`;
+  const { codes, status } = await server.query(ana, query);
+  t.deepEqual([codes, status], [["LIMIT_EXCEEDED"], 200]);
+});
+
+const set = (name: string, fields: string) =>
+  `mutation { setUserCredential(input: { provider: "q", name: "${name}", value: "v", ${fields} }) { created } }`;
+
+test("metadata and description have 16384 bytes each, and not one more", async (t) => {
+  const text = (bytes: number) => "x".repeat(bytes);
+  t.deepEqual((await server.query(ana, set("a", `description: "${text(16_384)}"`))).codes, []);
+  t.deepEqual((await server.query(ana, set("b", `description: "${text(16_385)}"`))).codes, ["LIMIT_EXCEEDED"]);
+  // As stored: {"k": "x..."}.
+  t.deepEqual((await server.query(ana, set("c", `metadata: { k: "${text(16_384 - 9)}" }`))).codes, []);
+  t.deepEqual((await server.query(ana, set("d", `metadata: { k: "${text(16_384 - 8)}" }`))).codes, ["LIMIT_EXCEEDED"]);
+});
+
+test("an expiry is a date: no infinity, no word", async (t) => {
+  for (const expiresAt of ["infinity", "-infinity"]) {
+    t.deepEqual((await server.query(ana, set("e", `expiresAt: "${expiresAt}"`))).codes, ["VALIDATION"], expiresAt);
+  }
+});
+
+test("provider and name can't be empty", async (t) => {
+  t.deepEqual((await server.query(ana, set("", ""))).codes, ["VALIDATION"]);
+});
+
+test("an answer that would not fit into memory is refused, and the server goes on", async (t) => {
+  const hoarder = await makeUser(server.database);
+  await asAdmin(
+    server.database,
+    `insert into public.user_credentials (user_id, provider, name, type, encrypted_value, description)
+     select $1, 'p', n::text, 'SECRET', 'vault:v1:AAAA', repeat('x', 16384) from generate_series(1, 800) n`,
+    [hoarder],
+  );
+  const fields = Array.from(
+    { length: 4 },
+    (_, i) => `a${i}: userCredentials(first: ${800 - i}) { nodes { description } }`,
+  );
+  const { codes, text } = await server.query(hoarder, `{ ${fields.join(" ")} }`);
+  t.true(codes.includes("LIMIT_EXCEEDED"));
+  t.true(text.length < 64 * 1024 * 1024);
+  t.is((await server.query(ana, list("(first: 1)"))).data.userCredentials.nodes.length, 1);
+});
