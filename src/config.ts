@@ -15,6 +15,8 @@ export interface Config {
   readonly host: string;
   /** Absolute. */
   readonly dataDirectory: string;
+  /** Of `keyrow serve`; undefined in embedded mode. */
+  readonly databaseUrl: string | undefined;
   /** `path` is absolute; `mayCreate` where nobody named the file, so that a mistyped path never gets a new key. */
   readonly keyFile: { readonly path: string; readonly mayCreate: boolean };
   readonly allowMissingKeys: boolean;
@@ -53,6 +55,15 @@ export function readConfig(env: Environment = process.env, mode: Mode = "embedde
   return toConfig(values, mode);
 }
 
+/** The address that `keyrow migrate` works on; throws CONFIG_INVALID where it is missing or malformed. */
+export function readMigrateUrl(env: Environment = process.env): string {
+  const problems: string[] = [];
+  const url = readSetting("MIGRATE_DATABASE_URL", env, "server", problems) as string | undefined;
+  if (url !== undefined) return url;
+  const [problem = `MIGRATE_DATABASE_URL: it is not set; ${settings.MIGRATE_DATABASE_URL.remedy}`] = problems;
+  throw new KeyrowError("CONFIG_INVALID", { message: problem, hint: "`keyrow help config` lists every setting." });
+}
+
 /** Whether errors should say where they happened (LOG_LEVEL is debug or trace); never throws, whatever is set. */
 export function wantsDetails(env: Environment = process.env): boolean {
   return env.LOG_LEVEL === "debug" || env.LOG_LEVEL === "trace";
@@ -77,11 +88,16 @@ function conflicts(env: Environment, mode: Mode): string[] {
   if (env.JWT_SECRET !== undefined && env.JWT_PUBLIC_KEY !== undefined) {
     return ["JWT_SECRET, JWT_PUBLIC_KEY: both are set; unset the one that your tokens are not signed for"];
   }
-  // Nothing makes a secret outside embedded mode, or two servers would each have their own.
-  if (mode === "server" && env.JWT_SECRET === undefined && env.JWT_PUBLIC_KEY === undefined) {
-    return ["JWT_SECRET, JWT_PUBLIC_KEY: neither is set; set one, for without it no token can be verified"];
-  }
-  return [];
+  if (mode === "embedded") return [];
+  // Nothing is made here, or two servers would each have their own.
+  return [
+    env.DATABASE_URL === undefined && `DATABASE_URL: it is not set; ${settings.DATABASE_URL.remedy}`,
+    env.KEYROW_KEY_FILE === undefined &&
+      "KEYROW_KEY_FILE: it is not set; give the path of the key file that all servers share",
+    env.JWT_SECRET === undefined &&
+      env.JWT_PUBLIC_KEY === undefined &&
+      "JWT_SECRET, JWT_PUBLIC_KEY: neither is set; set one, for without it no token can be verified",
+  ].filter((problem) => problem !== false);
 }
 
 function unknownSettings(env: Environment): string[] {
@@ -111,6 +127,7 @@ function toConfig(values: Values, mode: Mode): Config {
     port: values.PORT,
     host: values.HOST,
     dataDirectory,
+    databaseUrl: mode === "server" ? values.DATABASE_URL : undefined,
     keyFile: Object.freeze({
       path: resolve(values.KEYROW_KEY_FILE ?? join(dataDirectory, "keys.json")),
       mayCreate: values.KEYROW_KEY_FILE === undefined && mode === "embedded",

@@ -25,7 +25,8 @@ export async function checkRights(pool: pg.Pool): Promise<void> {
     superuser && "it is a superuser",
     bypass && "it bypasses row level security",
     owner && "it owns tables",
-    others.length > 0 && `it may become ${others.join(", ")}`,
+    // A superuser may become anybody: the list would tell nothing.
+    !superuser && others.length > 0 && `it may become ${others.join(", ")}`,
     !member && "it may not become keyrow_user",
     member && inherits && "it inherits the rights of keyrow_user",
   ].filter((reason) => reason !== false);

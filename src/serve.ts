@@ -6,13 +6,14 @@ import { grafserv } from "postgraphile/grafserv/node";
 import { keyMissing, missingKeys } from "./census.ts";
 import type { Cipher } from "./cipher/cipher.ts";
 import type { Config } from "./config.ts";
-import { createPool, cutOff } from "./database.ts";
+import { createPool, cutOff, unreachable } from "./database.ts";
 import { createPreset } from "./graphile.config.ts";
 import { graphiqlPage } from "./graphiql.ts";
 import { createExecutor } from "./graphql.ts";
 import type { Log } from "./log.ts";
 import { createProvisioner } from "./provision.ts";
 import { checkRights } from "./rights.ts";
+import { checkSchema } from "./schema-version.ts";
 import { closeServer, createHttpServer, listen } from "./server.ts";
 import { createVerifier, type TokenRules } from "./token.ts";
 import { createToucher } from "./touch.ts";
@@ -45,11 +46,12 @@ export async function serve(config: Config, parts: ServeParts): Promise<Serving>
   const pool = createPool(parts.databaseUrl);
   try {
     await checkRights(pool);
+    await checkSchema(pool);
     await checkKeys(pool, config, parts);
     return await serveOn(pool, config, parts);
   } catch (error) {
     await pool.end();
-    throw error;
+    throw unreachable(parts.databaseUrl, error) ?? error;
   }
 }
 

@@ -34,6 +34,13 @@ const yesOrNo = z
   .transform((word): boolean => words[word]);
 
 const text = z.string().regex(/^[\x21-\x7e]{1,255}$/, "it is not plain text of at most 255 characters without spaces");
+const databaseUrl = z
+  .string()
+  .refine(
+    (given) => URL.canParse(given) && /^postgres(ql)?:$/.test(new URL(given).protocol),
+    "it is not an address of PostgreSQL",
+  )
+  .refine((given) => URL.canParse(given) && new URL(given).pathname.length > 1, "it names no database");
 const path = z.string().regex(/^\P{Cc}{1,1024}$/u, "it is not a path");
 
 const key = <T>(read: (text: string) => T) =>
@@ -70,6 +77,17 @@ export const settings = {
     description: "The directory of the embedded PostgreSQL, its secrets and the local key file.",
     parser: path,
     remedy: "give the path of a directory that only you may write to",
+  }),
+  DATABASE_URL: optional({
+    description:
+      "The address of the database for `keyrow serve`, as the login keyrow_authenticator. Not read in embedded mode.",
+    parser: databaseUrl,
+    remedy: "give an address as in postgres://keyrow_authenticator:password@host:5432/database",
+  }),
+  MIGRATE_DATABASE_URL: optional({
+    description: "The address of the database for `keyrow migrate`, as the login keyrow_migrate.",
+    parser: databaseUrl,
+    remedy: "give an address as in postgres://keyrow_migrate:password@host:5432/database",
   }),
   JWT_SECRET: optional({
     description:

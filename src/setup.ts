@@ -91,6 +91,16 @@ export function asOwner(url: string): string {
   return asRole(url, "keyrow_owner");
 }
 
+// What the server asks at its start, and what keeps the log's partitions ahead of the calendar.
+const afterwards = `
+  grant usage on schema graphile_migrate to keyrow_authenticator;
+  grant select on graphile_migrate.migrations to keyrow_authenticator;
+  do $$ begin
+    if to_regprocedure('keyrow.extend_activity_logs(integer)') is not null then
+      perform keyrow.extend_activity_logs(12);
+    end if;
+  end $$`;
+
 /** Applies the committed migrations that are not there yet. `url`: keyrow_migrate as the owner (`asOwner`). */
 export async function migrate(url: string, progress: (line: string) => void = () => undefined): Promise<void> {
   const logger = new Logger(() => (level, message) => {
@@ -99,6 +109,7 @@ export async function migrate(url: string, progress: (line: string) => void = ()
   });
   try {
     await migrateCommitted({ connectionString: url, migrationsFolder, logger });
+    await withConnection(url, (client) => client.query(afterwards));
   } catch (cause) {
     throw new KeyrowError("MIGRATION_FAILED", { cause });
   }

@@ -11,6 +11,7 @@ import { secretKey } from "./jwt-key.ts";
 import { createLog, redirectConsole } from "./log.ts";
 import { serve } from "./serve.ts";
 import { withConnection } from "./setup.ts";
+import { interruption } from "./signals.ts";
 import { createSigner, type TokenRules } from "./token.ts";
 import { version } from "./version.ts";
 
@@ -24,7 +25,7 @@ export interface StartOptions {
 
 /** Runs everything on one machine, until a signal ends it. */
 export async function runStart(config: Config, { watch }: StartOptions): Promise<void> {
-  const interrupted = signal();
+  const interrupted = interruption();
   const progress = (line: string) =>
     void process.stderr.write(`${styleText("dim", line, { stream: process.stderr })}\n`);
   const database = await openEmbeddedDatabase(config, progress);
@@ -59,13 +60,6 @@ export async function runStart(config: Config, { watch }: StartOptions): Promise
   } finally {
     await database.stop();
   }
-}
-
-/** Resolves at the first signal that asks to end. Later ones change nothing: npm and a terminal both send one. */
-function signal(): Promise<void> {
-  return new Promise((resolve) => {
-    for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, () => resolve());
-  });
 }
 
 async function unexpectedExit(database: EmbeddedDatabase): Promise<never> {

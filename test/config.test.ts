@@ -37,8 +37,14 @@ test("nothing set is embedded mode with its defaults", (t) => {
   });
 });
 
+// What a server needs besides a key for tokens.
+const given = {
+  DATABASE_URL: "postgres://keyrow_authenticator@localhost/app",
+  KEYROW_KEY_FILE: "/etc/keyrow/keys.json",
+};
+
 test("a server provisions, demonstrates and shows GraphiQL only when told to", (t) => {
-  const config = readConfig({ JWT_SECRET: secret }, "server");
+  const config = readConfig({ JWT_SECRET: secret, ...given }, "server");
   t.false(config.graphiql);
   t.false(config.demo);
   t.false(config.jwt.provision);
@@ -176,7 +182,21 @@ test("refuses a secret beside a public key", (t) => {
 });
 
 test("refuses a server without any key for tokens", (t) => {
-  t.regex(refusal({}, "server"), /^JWT_SECRET, JWT_PUBLIC_KEY: neither is set; set one/);
+  t.regex(refusal({ ...given }, "server"), /^JWT_SECRET, JWT_PUBLIC_KEY: neither is set; set one/);
+});
+
+test("refuses a server without a database or a key file, each by name", (t) => {
+  const told = refusal({ JWT_SECRET: secret }, "server");
+  t.regex(told, /^DATABASE_URL: it is not set; /m);
+  t.regex(told, /^KEYROW_KEY_FILE: it is not set; /m);
+});
+
+test("an address that is none of PostgreSQL's, or names no database, is refused and not repeated", (t) => {
+  for (const address of ["http://u:s3cret@h/d", "s3cret", "postgres://u:s3cret@h", "postgres://u:s3cret@h/"]) {
+    const told = refusal({ ...given, JWT_SECRET: secret, DATABASE_URL: address }, "server");
+    t.regex(told, /^DATABASE_URL: /);
+    t.notRegex(told, /s3cret/);
+  }
 });
 
 test("names every problem at once, one line each", (t) => {

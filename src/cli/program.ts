@@ -5,11 +5,14 @@ import { db } from "./db.ts";
 import { handover } from "./handover.ts";
 import { help } from "./help.ts";
 import { keys } from "./keys.ts";
+import { migrate } from "./migrate.ts";
+import { serve } from "./serve.ts";
+import { setup } from "./setup.ts";
 import { start } from "./start.ts";
 import { token } from "./token.ts";
 
 // A command's module is cheap: what it works with is imported by its action, so that help and typing errors are fast.
-const commands = [start, token, keys, handover, db, help];
+const commands = [start, serve, migrate, setup, token, keys, handover, db, help];
 
 /** The whole of `keyrow`; it throws a CommanderError instead of leaving the process. */
 export const program = new Command("keyrow")

@@ -1,0 +1,52 @@
+import type pg from "pg";
+import { unreachable } from "./database.ts";
+import { KeyrowError } from "./errors.ts";
+import { type SchemaVersion, schemaVersion } from "./schema-version.ts";
+import { asOwner, migrate, withConnection } from "./setup.ts";
+
+/** Which migrations a database has. `url`: the login keyrow_migrate. Throws DATABASE_UNREACHABLE or DATABASE_RIGHTS. */
+export function migrationStatus(url: string): Promise<SchemaVersion> {
+  return asMigrator(url, schemaVersion);
+}
+
+/** Applies what is pending, as keyrow_owner; gives what was applied. Throws MIGRATION_FAILED and as `migrationStatus`. */
+export async function migrateDatabase(url: string, progress: (line: string) => void): Promise<readonly string[]> {
+  const { pending, unknown } = await asMigrator(url, async (client) => {
+    await checkFoundation(client);
+    return schemaVersion(client);
+  });
+  if (unknown.length > 0) {
+    throw new KeyrowError("SCHEMA_BEHIND", {
+      message: `The database has migrations that this version does not know: ${unknown.join(", ")}.`,
+      hint: "Run the version of Keyrow that made them, or a later one.",
+    });
+  }
+  await migrate(asOwner(url), progress);
+  return pending;
+}
+
+async function asMigrator<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  try {
+    return await withConnection(asOwner(url), work);
+  } catch (error) {
+    throw unreachable(url, error) ?? error;
+  }
+}
+
+/** What the specification's migration finds in place; made by nobody but the application or `setup --with-foundation`. */
+async function checkFoundation(client: pg.Client): Promise<void> {
+  const { rows } = await client.query<{ missing: string }>(`
+    select name as missing from (values
+      ('table users', to_regclass('public.users') is not null),
+      ('table workspaces', to_regclass('public.workspaces') is not null),
+      ('table workspace_members', to_regclass('public.workspace_members') is not null),
+      ('table activity_logs', to_regclass('public.activity_logs') is not null),
+      ('function current_user_id()', to_regprocedure('public.current_user_id()') is not null),
+      ('function is_workspace_admin(uuid, uuid)', to_regprocedure('public.is_workspace_admin(uuid,uuid)') is not null)
+    ) as needed (name, there) where not there`);
+  if (rows.length === 0) return;
+  throw new KeyrowError("MIGRATION_FAILED", {
+    message: `The database has no ${rows.map(({ missing }) => missing).join(", no ")}.`,
+    hint: "Bring your application's own, or run what `keyrow setup --print --with-foundation` prints.",
+  });
+}

@@ -1,0 +1,49 @@
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { chownSync, existsSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { chooseAccount } from "../../src/embedded/account.ts";
+import { withConnection } from "../../src/setup.ts";
+import { makeTemporaryDirectory, removeWithServers } from "./cluster.ts";
+
+const bin = "/usr/lib/postgresql/15/bin";
+
+/** Whether the system's PostgreSQL 15 is there. In CI it has to be. */
+export const hasPostgres15 = existsSync(join(bin, "postgres"));
+
+/** A throw-away PostgreSQL 15 of the system's packages, reached by a socket; its superuser is postgres, without password. */
+export async function startPostgres15(): Promise<{
+  url(login: string, database: string): string;
+  stop(): Promise<void>;
+}> {
+  const directory = makeTemporaryDirectory("keyrow-pg15-");
+  const account = chooseAccount(directory, directory, () => undefined);
+  if (account !== undefined) chownSync(directory, account.uid, account.gid);
+  const options = { ...(account && { uid: account.uid, gid: account.gid }), stdio: "ignore" as const };
+  const data = join(directory, "data");
+  execFileSync(join(bin, "initdb"), ["-D", data, "-A", "trust", "-U", "postgres", "--no-sync"], options);
+  const server: ChildProcess = spawn(
+    join(bin, "postgres"),
+    ["-D", data, "-k", directory, "-c", "listen_addresses=", "-c", "fsync=off"],
+    options,
+  );
+  const exited = once(server, "exit");
+  const url = (login: string, database: string) =>
+    `postgres://${login}@localhost:5432/${database}?host=${encodeURIComponent(directory)}`;
+  const stop = async () => {
+    server.kill("SIGINT");
+    await exited;
+    await removeWithServers(directory);
+  };
+  for (const deadline = Date.now() + 30_000; ; await delay(20)) {
+    try {
+      await withConnection(url("postgres", "postgres"), (client) => client.query("select"));
+      return { url, stop };
+    } catch (error) {
+      if (Date.now() < deadline) continue;
+      await stop();
+      throw error;
+    }
+  }
+}
