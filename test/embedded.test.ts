@@ -1,13 +1,25 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chownSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import test, { type ExecutionContext } from "ava";
 import pg from "pg";
+import { chooseAccount } from "../src/embedded/account.ts";
 import { acquireLock, LOCK_PREFIX } from "../src/embedded/lock.ts";
 import { type Embedded, startEmbedded } from "../src/embedded/server.ts";
-import type { KeyrowError } from "../src/errors.ts";
+import { KeyrowError } from "../src/errors.ts";
 import { processStart } from "../src/lockfile.mjs";
 import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts";
 
@@ -144,10 +156,27 @@ test("a process that has got an old postmaster's pid is left alone", async (t) =
 
 test("a first start that was cut short leaves nothing that the next trips over", async (t) => {
   const directory = directoryFor(t);
-  mkdirSync(join(directory, "pg/initdb-aaaaaa/data/base"), { recursive: true });
+  const left = ["pg", "pg/initdb-aaaaaa", "pg/initdb-aaaaaa/data", "pg/initdb-aaaaaa/data/base"];
+  const account = chooseAccount(join(directory, "pg"), directory, () => undefined);
+  for (const path of left) {
+    mkdirSync(join(directory, path), { recursive: true });
+    if (account) chownSync(join(directory, path), account.uid, account.gid);
+  }
   const embedded = await start(t, directory);
   t.true(embedded.firstRun);
   t.false(existsSync(join(directory, "pg/initdb-aaaaaa")));
+});
+
+test("a version that is a link is not followed, and nothing of what it leads to is told", async (t) => {
+  const directory = directoryFor(t);
+  const embedded = await start(t, directory);
+  await embedded.stop();
+  writeFileSync(join(directory, "keys.json"), '{"key": "s3cret"}', { mode: 0o600 });
+  rmSync(join(directory, "pg/data/PG_VERSION"));
+  symlinkSync("../../keys.json", join(directory, "pg/data/PG_VERSION"));
+  const error = await t.throwsAsync(start(t, directory), { instanceOf: KeyrowError });
+  t.regex(error.message, /is of an unknown version of PostgreSQL/);
+  t.notRegex(error.message, /s3cret/);
 });
 
 test("a path too long for a socket's address has its socket in the temporary directory", async (t) => {
