@@ -76,13 +76,15 @@ async function renew(
 ): Promise<SetResult | undefined> {
   const columns = { ...given(input), ...(await sealFor(encrypted, id, row, input.value, options)) };
   const names = Object.keys(columns);
-  const sets = names.map((name, index) => `${name} = $${index + 5}`);
+  const sets = names.map((name, index) => `${name} = $${index + 7}`);
   const written = await query(
     context,
     `update public.user_credentials set ${sets.join(", ")}
      where id = $1 and scope::text = $2 and user_id::text = $3 and workspace_id::text is not distinct from $4
+       and provider = $5 and name = $6
      returning id`,
-    [id, row.scope, row.user_id, row.workspace_id, ...Object.values(columns)],
+    // Renamed meanwhile, it is another credential, which nobody asked to change.
+    [id, row.scope, row.user_id, row.workspace_id, input.provider, input.name, ...Object.values(columns)],
   );
   return written.length === 1 ? { id, created: false } : undefined;
 }
