@@ -12,7 +12,7 @@ async function fixtures(): Promise<string[]> {
   return entries.filter((name) => name.endsWith(".sql")).toSorted();
 }
 
-/** Runs every fixture as `keyrow db watch` would: as the owner, each in a transaction. */
+/** Runs every fixture as `keyrow db run` would: as the owner, each in a transaction. */
 async function runFixtures(database: BareDatabase): Promise<void> {
   await withConnection(database.owner, async (client) => {
     for (const name of await fixtures()) {

@@ -42,11 +42,12 @@ for (const cell of cells) {
   });
 }
 
-test("the matrix is complete: 13 personas, 3 scopes and 5 commands, each once", (t) => {
+test("the matrix is complete: every persona, scope and command, each once", (t) => {
   const names = cells.map(({ who, scope, command }) => `${who}/${scope}/${command}`);
   const all = Object.keys(personas).flatMap((who) =>
     scopes.flatMap((scope) => commands.map((command) => `${who}/${scope}/${command}`)),
   );
   t.deepEqual(names.toSorted(), all.toSorted());
-  t.is(new Set(names).size, 195);
+  t.is(new Set(names).size, names.length);
+  t.true(names.length >= 13 * 3 * 5);
 });
