@@ -1,6 +1,14 @@
-import { type DocumentNode, Kind, parse, type SelectionSetNode } from "postgraphile/graphql";
+import {
+  type DocumentNode,
+  GraphQLError,
+  type GraphQLSchema,
+  Kind,
+  parse,
+  type SelectionSetNode,
+  validate,
+} from "postgraphile/graphql";
 import { KeyrowError } from "./errors.ts";
-import { documentLimits } from "./limits.ts";
+import { documentCache, documentLimits, MAX_VARIABLE_ENTRIES } from "./limits.ts";
 
 /** The size of a document: fields and aliases of all its operations, fragments counted where they are spread. */
 export interface Measure {
@@ -9,34 +17,75 @@ export interface Measure {
   readonly depth: number;
 }
 
-// Documents repeat: those that passed once need not be read again.
-const MAX_KEPT = 500;
-const passed = new Set<string>();
+/** A document that may be executed, or why it may not. */
+export type Prepared =
+  | { readonly document: DocumentNode; readonly errors?: undefined }
+  | { readonly document?: undefined; readonly errors: readonly GraphQLError[] };
 
 /**
- * Refuses a document that is larger than it may be, before it is validated or planned: a kilobyte of fragments that
- * spread each other can stand for millions of fields. Throws LIMIT_EXCEEDED; what is no GraphQL is left to the parser.
+ * Makes the preparation of documents: parse, measure, validate. A kilobyte of fragments that spread each other can stand
+ * for millions of fields, so a document that is larger than it may be is refused before it is validated or planned:
+ * throws LIMIT_EXCEEDED. Small documents are kept, for they repeat; of large ones a few would fill the memory.
  */
-export function checkDocument(query: string): void {
-  if (passed.has(query)) return;
+export function createPreparer(): (schema: GraphQLSchema, query: string) => Prepared {
+  let of: GraphQLSchema | undefined;
+  const kept = new Map<string, Prepared>();
+  return (schema, query) => {
+    // While the schema is followed, it changes.
+    if (of !== schema) kept.clear();
+    of = schema;
+    const known = kept.get(query);
+    if (known !== undefined) return known;
+    const prepared = prepare(schema, query);
+    if (query.length <= documentCache.characters) {
+      if (kept.size >= documentCache.documents) kept.delete(kept.keys().next().value as string);
+      kept.set(query, prepared);
+    }
+    return prepared;
+  };
+}
+
+function prepare(schema: GraphQLSchema, query: string): Prepared {
+  checkLength(query);
+  let document: DocumentNode;
+  try {
+    document = parse(query, { maxTokens: documentLimits.tokens });
+  } catch (error) {
+    if (!(error instanceof GraphQLError)) throw error;
+    if (/contains more tha[nt] \d+ tokens/.test(error.message)) throw exceeded("tokens", documentLimits.tokens);
+    return { errors: [error] };
+  }
+  checkSize(document);
+  const errors = validate(schema, document);
+  return errors.length > 0 ? { errors } : { document };
+}
+
+function checkLength(query: string): void {
   if (query.length > documentLimits.length) throw exceeded("characters", documentLimits.length);
-  const document = parseLimited(query);
-  if (document === undefined) return;
+}
+
+/** Refuses a document of too many fields or aliases, or too deep a one. */
+export function checkSize(document: DocumentNode): void {
   const measure = measureDocument(document);
   for (const what of ["depth", "fields", "aliases"] as const) {
     if (measure[what] > documentLimits[what]) throw exceeded(what, documentLimits[what]);
   }
-  if (passed.size >= MAX_KEPT) passed.clear();
-  passed.add(query);
 }
 
-function parseLimited(query: string): DocumentNode | undefined {
-  try {
-    return parse(query, { noLocation: true, maxTokens: documentLimits.tokens });
-  } catch (error) {
-    const message = error instanceof Error ? error.message : "";
-    if (/contains more tha[nt] \d+ tokens/.test(message)) throw exceeded("tokens", documentLimits.tokens);
-    return undefined;
+/** Refuses variables of too many entries, nested ones counted: each may become a condition of a query. */
+export function checkVariables(variables: unknown): void {
+  const waiting = [variables];
+  for (let entries = 0; waiting.length > 0; ) {
+    const value = waiting.pop();
+    if (typeof value !== "object" || value === null) continue;
+    const inner = Object.values(value);
+    entries += inner.length;
+    if (entries > MAX_VARIABLE_ENTRIES) {
+      throw new KeyrowError("LIMIT_EXCEEDED", {
+        message: `The variables are over the limit of ${MAX_VARIABLE_ENTRIES} entries.`,
+      });
+    }
+    waiting.push(...inner);
   }
 }
 

@@ -2,7 +2,7 @@ import type { PostGraphileInstance } from "postgraphile";
 import { execute, hookArgs, isAsyncIterable } from "postgraphile/grafast";
 import type { GrafservBase } from "postgraphile/grafserv";
 import { type ExecutionResult, Kind } from "postgraphile/graphql";
-import { checkDocument } from "./document.ts";
+import { checkVariables, createPreparer } from "./document.ts";
 import { KeyrowError } from "./errors.ts";
 import type { Log } from "./log.ts";
 import { type PresentedError, presentError } from "./present.ts";
@@ -46,13 +46,14 @@ export function graphqlRequest(body: unknown): GraphQLRequest {
 /** Makes the executor: parse, validate, execute, and every error as one of the catalogue. */
 export function createExecutor(pgl: PostGraphileInstance, serv: GrafservBase): GraphQLExecutor {
   const resolvedPreset = pgl.getResolvedPreset();
+  const prepare = createPreparer();
   return async ({ query, operationName, variables }, claims, requestId, log) => {
     const requestContext = { claims, requestId } as unknown as Grafast.RequestContext;
     try {
-      checkDocument(query);
+      checkVariables(variables);
       // The one in force: in watch mode the schema changes.
-      const { schema, parseAndValidate } = await serv.getExecutionConfig(requestContext);
-      const { errors, document } = parseAndValidate(query);
+      const { schema } = await serv.getExecutionConfig(requestContext);
+      const { errors, document } = prepare(schema, query);
       if (document === undefined) return { errors: errors.map((error) => presentError(error, log)) };
       if (
         document.definitions.some((one) => one.kind === Kind.OPERATION_DEFINITION && one.operation === "subscription")

@@ -10,6 +10,12 @@ import { lookupUser } from "./users.ts";
  */
 export async function handOver(config: Config, { from, to }: { from: string; to: string }): Promise<number> {
   const [leaving, taking] = [await userOf(config, from), await userOf(config, to)];
+  if (leaving === taking) {
+    throw new KeyrowError("USAGE", {
+      message: "--from and --to are the same user.",
+      hint: "Name another to take over.",
+    });
+  }
   return withEmbeddedDatabase(config, (addresses) =>
     withConnection(asRole(addresses.url("postgres"), "keyrow_admin"), async (client) => {
       try {

@@ -5,7 +5,7 @@ export const MAX_VALUE_BYTES = 64 * 1024;
 export const MAX_BODY_BYTES = 512 * 1024;
 
 /** How large a GraphQL document may be; fields and aliases are counted through fragments. Introspection fits. */
-export const documentLimits = { length: 200_000, tokens: 15_000, depth: 20, fields: 1_000, aliases: 100 } as const;
+export const documentLimits = { length: 200_000, tokens: 5_000, depth: 20, fields: 500, aliases: 50 } as const;
 
 /** How many rows a list has where nobody says, and at most. */
 export const pageLimits = { standard: 100, most: 1_000 } as const;
@@ -15,3 +15,12 @@ export const MAX_RESULT_CHARACTERS = 32 * 1024 * 1024;
 
 /** How long planning and executing one request may take, in ms. */
 export const requestTimeouts = { planning: 1_000, execution: 30_000 } as const;
+
+/** How many entries the variables of a request may have in all. */
+export const MAX_VARIABLE_ENTRIES = 5_000;
+
+/** Documents up to so many characters are kept, parsed and planned, for the next request; so many of them. */
+export const documentCache = { characters: 10_000, documents: 100 } as const;
+
+/** How many requests of one user run at once, and how many more may wait. */
+export const perUser = { running: 8, waiting: 50 } as const;

@@ -10,6 +10,7 @@ import { createPool, cutOff, unreachable } from "./database.ts";
 import { createPreset } from "./graphile.config.ts";
 import { graphiqlPage } from "./graphiql.ts";
 import { createExecutor } from "./graphql.ts";
+import { documentCache } from "./limits.ts";
 import type { Log } from "./log.ts";
 import { createProvisioner } from "./provision.ts";
 import { checkRights } from "./rights.ts";
@@ -17,6 +18,7 @@ import { checkSchema } from "./schema-version.ts";
 import { closeServer, createHttpServer, listen } from "./server.ts";
 import { createVerifier, type TokenRules } from "./token.ts";
 import { createToucher } from "./touch.ts";
+import { createTurns } from "./turns.ts";
 
 /** What a server needs besides its configuration. */
 export interface ServeParts {
@@ -79,11 +81,15 @@ async function serveOn(pool: pg.Pool, config: Config, parts: ServeParts): Promis
   try {
     const serv = pgl.createServ(grafserv);
     // The first request should not wait for the schema, nor a start succeed without one.
-    await pgl.getSchema();
+    const schema = await pgl.getSchema();
+    // A plan may take megabytes: of so many, not of Grafast's hundreds with fifty variants each.
+    const grafast = { operationsCacheMaxLength: documentCache.documents / 2, operationOperationPlansCacheMaxLength: 2 };
+    schema.extensions = { ...schema.extensions, grafast: { ...schema.extensions.grafast, ...grafast } };
     await serv.ready();
     const handle = serv.createHandler();
     server = createHttpServer({
       execute: createExecutor(pgl, serv),
+      turns: createTurns(),
       verify: createVerifier(rules),
       provision: config.jwt.provision ? createProvisioner(pool) : undefined,
       checks: { database: async () => void (await pool.query("select")), cipher: () => cipher.check() },

@@ -2,14 +2,17 @@ import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { readJsonBody } from "./body.ts";
 import { KeyrowError } from "./errors.ts";
-import { type GraphQLAnswer, type GraphQLExecutor, graphqlRequest } from "./graphql.ts";
+import { type GraphQLAnswer, type GraphQLExecutor, type GraphQLRequest, graphqlRequest } from "./graphql.ts";
 import type { Log } from "./log.ts";
 import { presentError } from "./present.ts";
 import type { Claims } from "./token.ts";
+import type { createTurns } from "./turns.ts";
 
 /** What the server is made of. */
 export interface ServerParts {
   readonly execute: GraphQLExecutor;
+  /** How many requests of one user run at once. */
+  readonly turns: ReturnType<typeof createTurns>;
   /** Throws UNAUTHENTICATED. */
   readonly verify: (authorization: string | readonly string[] | undefined) => Claims;
   /** Makes the user's row where it is missing; absent where users are not provisioned. */
@@ -33,37 +36,40 @@ export function createHttpServer(parts: ServerParts): Server {
     "/healthz": { GET: async () => ({ status: 200, body: { status: "ok" } }) },
     "/readyz": { GET: (_request, _id, log) => serveReadiness(parts, log) },
   };
-  return createServer({ requestTimeout: 30_000, headersTimeout: 10_000 }, async (request, response) => {
-    const started = process.hrtime.bigint();
-    const requestId = idOf(request);
-    const path = (request.url ?? "/").split("?", 1)[0] as string;
-    const log = parts.log.child({ request: requestId });
-    response.setHeader("x-request-id", requestId);
-    response.setHeader("x-content-type-options", "nosniff");
-    response.on("close", () => {
-      const ms = Number(process.hrtime.bigint() - started) / 1e6;
-      // The path only where it is ours: another may hold anything. GraphiQL's files are no news.
-      const known = path in routes ? path : undefined;
-      const level = known === undefined ? "debug" : "info";
-      log[level](
-        {
-          method: request.method,
-          path: known,
-          status: response.statusCode,
-          ms: Math.round(ms * 10) / 10,
-          // The caller went away before the answer was sent.
-          ...(!response.writableFinished && { aborted: true }),
-        },
-        "request",
-      );
-    });
-    try {
-      if (await parts.page?.(request, response)) return;
-      send(request, response, await answer(routes[path], request, requestId, log));
-    } catch (error) {
-      send(request, response, failure(error, log));
-    }
-  });
+  return createServer(
+    { requestTimeout: 30_000, headersTimeout: 10_000, connectionsCheckingInterval: 5_000 },
+    async (request, response) => {
+      const started = process.hrtime.bigint();
+      const requestId = idOf(request);
+      const path = (request.url ?? "/").split("?", 1)[0] as string;
+      const log = parts.log.child({ request: requestId });
+      response.setHeader("x-request-id", requestId);
+      response.setHeader("x-content-type-options", "nosniff");
+      response.on("close", () => {
+        const ms = Number(process.hrtime.bigint() - started) / 1e6;
+        // The path only where it is ours: another may hold anything. GraphiQL's files are no news.
+        const known = path in routes ? path : undefined;
+        const level = known === undefined ? "debug" : "info";
+        log[level](
+          {
+            method: request.method,
+            path: known,
+            status: response.statusCode,
+            ms: Math.round(ms * 10) / 10,
+            // The caller went away before the answer was sent.
+            ...(!response.writableFinished && { aborted: true }),
+          },
+          "request",
+        );
+      });
+      try {
+        if (await parts.page?.(request, response)) return;
+        send(request, response, await answer(routes[path], request, requestId, log));
+      } catch (error) {
+        send(request, response, failure(error, log));
+      }
+    },
+  );
 }
 
 /** The caller's request id, where it has a harmless form, else a new one. */
@@ -100,8 +106,9 @@ async function serveGraphQL(
   if (accepted === undefined)
     return refused(406, "Answers are application/graphql-response+json or application/json.", log);
   const body = graphqlRequest(await readJsonBody(request));
-  await parts.provision?.(claims, requestId);
-  const result = await parts.execute(body, claims, requestId, log);
+  const giveBack = await parts.turns.take(claims.userId).catch((error: unknown) => tooMany(error, log));
+  if (typeof giveBack !== "function") return giveBack;
+  const result = await executeFor(parts, claims, body, requestId, log).finally(giveBack);
   if (result.errors !== undefined) {
     log.info({ codes: [...new Set(result.errors.map(({ extensions }) => extensions.code))] }, "errors");
   }
@@ -110,6 +117,15 @@ async function serveGraphQL(
     body: result,
     headers: { "content-type": `${accepted}; charset=utf-8` },
   };
+}
+
+async function executeFor(parts: ServerParts, claims: Claims, body: GraphQLRequest, requestId: string, log: Log) {
+  await parts.provision?.(claims, requestId);
+  return parts.execute(body, claims, requestId, log);
+}
+
+function tooMany(error: unknown, log: Log): Answer {
+  return { status: 429, body: { errors: [presentError(error, log)] }, headers: { "retry-after": "1" } };
 }
 
 /** Where nothing was executed, the older media type says 200 all the same (GraphQL over HTTP, section 6.4). */

@@ -10,6 +10,8 @@ export function sessionSettings(claims: Claims, requestId: string): Record<strin
     // What is answered is on disk: a reveal is on the record before its value is opened.
     synchronous_commit: "on",
     statement_timeout: "10s",
+    // Who waits for a lock holds a connection.
+    lock_timeout: "3s",
     idle_in_transaction_session_timeout: "10s",
     search_path: "pg_catalog, public, pg_temp",
   };

@@ -28,6 +28,7 @@ const states: ReadonlyArray<[prefix: string, code: ErrorCode, message?: string]>
   ["22", "VALIDATION", "A value does not fit its field."],
   ["23", "VALIDATION", "A value does not fit its field."],
   ["54", "LIMIT_EXCEEDED"],
+  ["55P03", "CONFLICT", "Somebody else is changing the same thing. Try again."],
   ["57014", "LIMIT_EXCEEDED", "The request took too long."],
   ["40", "CONFLICT", "Somebody else changed the same thing at the same time. Try again."],
   ["08", "UNAVAILABLE"],

@@ -1,8 +1,12 @@
 import test from "ava";
-import { getIntrospectionQuery, parse } from "postgraphile/graphql";
-import { checkDocument, measureDocument } from "../src/document.ts";
+import { buildSchema, getIntrospectionQuery, parse } from "postgraphile/graphql";
+import { checkVariables, createPreparer, measureDocument } from "../src/document.ts";
 import { KeyrowError } from "../src/errors.ts";
-import { documentLimits } from "../src/limits.ts";
+import { documentCache, documentLimits, MAX_VARIABLE_ENTRIES } from "../src/limits.ts";
+
+const schema = buildSchema("type Query { a(l: [Int]): Query, b: Query }");
+const prepare = createPreparer();
+const checkDocument = (query: string) => prepare(schema, query);
 
 const measure = (query: string) => measureDocument(parse(query));
 
@@ -58,7 +62,25 @@ for (const [what, query] of bombs) {
   });
 }
 
-test("what is no GraphQL is left to the parser", (t) => {
-  t.notThrows(() => checkDocument("{ nope"));
-  t.notThrows(() => checkDocument("[".repeat(10_000)));
+test("what is no GraphQL, or does not fit the schema, comes back with its errors", (t) => {
+  t.is(checkDocument("{ nope").errors?.length, 1);
+  t.is(checkDocument("{ nope }").errors?.length, 1);
+  t.is(checkDocument("[".repeat(10_000)).errors?.length, 1);
+});
+
+test("a small document is prepared once, a large one each time, and a new schema begins anew", (t) => {
+  const small = "{ a { b { __typename } } }";
+  t.is(checkDocument(small), checkDocument(small));
+  const large = `{ a { __typename } } #${"x".repeat(documentCache.characters)}`;
+  t.not(checkDocument(large), checkDocument(large));
+  const other = buildSchema("type Query { a: Int }");
+  t.is(prepare(other, small).errors?.length, 1);
+});
+
+test("variables have so many entries and no more, nested ones counted", (t) => {
+  const entries = (count: number) => ({ a: { b: Array.from({ length: count - 2 }, () => 1) } });
+  t.notThrows(() => checkVariables(entries(MAX_VARIABLE_ENTRIES)));
+  const error = t.throws(() => checkVariables(entries(MAX_VARIABLE_ENTRIES + 1)), { instanceOf: KeyrowError });
+  t.is(error.code, "LIMIT_EXCEEDED");
+  t.notThrows(() => checkVariables(null));
 });

@@ -273,17 +273,13 @@ for (const [title, names] of signals) {
   );
 }
 
+const revoke = "mutation ($id: UUID!) { revokeUserCredential(input: { id: $id }) { userCredential { isActive } } }";
+
 /** Sends a request that waits for a row that `client` holds; resolves once it waits, with the answer to come. */
 async function inFlight(client: pg.Client, running: Running, id: string) {
   await client.query("begin");
   await client.query("select from public.user_credentials where id = $1 for update", [id]);
-  const answer = query(
-    running,
-    "mutation ($id: UUID!) { revokeUserCredential(input: { id: $id }) { userCredential { isActive } } }",
-    {
-      id,
-    },
-  );
+  const answer = query(running, revoke, { id });
   answer.catch(() => undefined);
   await until(async () => {
     const { rows } = await client.query("select count(*)::int as n from pg_locks where not granted");
@@ -304,7 +300,13 @@ test.serial("a request that does not end is cut off: it stops within 5 seconds a
   const running = await start(t, directory);
   const postmaster = postmasterOf(directory);
   await onDatabase(directory, async (client) => {
-    const { answer } = await inFlight(client, running, idOf(running.stdout()));
+    await client.query(`
+      create function public.slow() returns trigger language plpgsql as $$ begin perform pg_sleep(60); return new; end $$;
+      create trigger slow before update on public.user_credentials for each row execute function public.slow()`);
+    const answer = query(running, revoke, { id: idOf(running.stdout()) });
+    answer.catch(() => undefined);
+    const sleeping = "select from pg_stat_activity where wait_event = 'PgSleep'";
+    await until(async () => (await client.query(sleeping)).rowCount === 1);
     const signalled = Date.now();
     running.child.kill("SIGTERM");
     t.is(await running.ended, 0);

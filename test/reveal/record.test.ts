@@ -373,6 +373,13 @@ test.serial(
     t.deepEqual([...new Set(lists.codes)], ["LIMIT_EXCEEDED"]);
     t.deepEqual([lists.opened, lists.recorded], [[], []]);
 
+    const updates = made.map(
+      ({ id }, i) =>
+        `u${i}: updateUserCredential(input: { id: "${id}", patch: { description: "d" } }) { userCredential { value } }`,
+    );
+    const payloads = await count(ana, `mutation { ${updates.join(" ")} }`, {}, limited);
+    t.deepEqual([payloads.codes, payloads.opened], [["LIMIT_EXCEEDED"], [1, 1, 1, 1]], "payloads add up");
+
     const mixed = await count(ana, `{ x: userCredentials(first: 3) { nodes { value } } a: ${a} b: ${b} }`, {}, limited);
     t.true(mixed.codes.includes("LIMIT_EXCEEDED"));
     t.true(mixed.opened.reduce((sum, n) => sum + n, 0) <= 4, "steps of one request share the limit");
