@@ -19,8 +19,8 @@ export const requestTimeouts = { planning: 1_000, execution: 30_000 } as const;
 /** How many entries the variables of a request may have in all. */
 export const MAX_VARIABLE_ENTRIES = 5_000;
 
-/** Documents up to so many characters are kept, parsed and planned, for the next request; so many of them. */
-export const documentCache = { characters: 10_000, documents: 100 } as const;
+/** Documents up to so many characters are kept parsed for the next request, so many of them; of so many, the plans. */
+export const documentCache = { characters: 10_000, documents: 100, plans: 20 } as const;
 
 /** How many requests of one user run at once, and how many more may wait. */
 export const perUser = { running: 8, waiting: 50 } as const;

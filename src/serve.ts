@@ -82,8 +82,8 @@ async function serveOn(pool: pg.Pool, config: Config, parts: ServeParts): Promis
     const serv = pgl.createServ(grafserv);
     // The first request should not wait for the schema, nor a start succeed without one.
     const schema = await pgl.getSchema();
-    // A plan may take megabytes: of so many, not of Grafast's hundreds with fifty variants each.
-    const grafast = { operationsCacheMaxLength: documentCache.documents / 2, operationOperationPlansCacheMaxLength: 2 };
+    // A plan of the largest document takes 20 MB: a few are kept, not Grafast's hundreds with fifty variants each.
+    const grafast = { operationsCacheMaxLength: documentCache.plans, operationOperationPlansCacheMaxLength: 2 };
     schema.extensions = { ...schema.extensions, grafast: { ...schema.extensions.grafast, ...grafast } };
     await serv.ready();
     const handle = serv.createHandler();
