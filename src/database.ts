@@ -8,7 +8,7 @@ export function createPool(connectionString: string, options: pg.PoolConfig = {}
   const pool = new pg.Pool({
     connectionString,
     max: 20,
-    connectionTimeoutMillis: 5_000,
+    connectionTimeoutMillis: 10_000,
     keepAlive: true,
     // Short queries all: planning for JIT costs more than it saves.
     // What the login's own defaults say must not count: whoever has its password can change them.

@@ -28,7 +28,8 @@ interface Access {
 }
 
 function open(t: ExecutionContext, max = 1): Access {
-  const pool = createPool(database.url("keyrow_authenticator"), { max });
+  // On a busy machine a turn may be long in coming; how long is not what is tested.
+  const pool = createPool(database.url("keyrow_authenticator"), { max, connectionTimeoutMillis: 60_000 });
   t.teardown(() => pool.end());
   const withPgClient = createWithPgClient(pool);
   const rows: Access["rows"] = async (text, values = []) => {
