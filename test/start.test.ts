@@ -531,6 +531,8 @@ test.serial("keyrow handover lets a user go who carries the team's credentials",
     query: "{ userCredentials(filter: {scope: {equalTo: WORKSPACE}}) { nodes { value } } }",
   });
   t.regex(data.userCredentials.nodes[0].value, /^sk_test_demo/, "what was handed over opens");
+  const same = await keyrow(directory, ["handover", "--from", "bo@example.com", "--to", "BO@example.com"]);
+  t.is(same.exitCode, 2, "nobody hands over to themselves");
   const nobody = await keyrow(directory, ["handover", "--from", "ana@example.com", "--to", "bo@example.com"]);
   t.is(nobody.exitCode, 1);
   t.regex(nobody.stderr, /^error: no user has this id/);
