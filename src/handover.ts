@@ -2,14 +2,14 @@ import type { Config } from "./config.ts";
 import { withEmbeddedDatabase } from "./embedded-database.ts";
 import { KeyrowError } from "./errors.ts";
 import { asRole, withConnection } from "./setup.ts";
-import { lookupUser } from "./users.ts";
+import { knownUser } from "./users.ts";
 
 /**
  * Gives the WORKSPACE and SYSTEM credentials that one user made to another, as a DB admin; gives how many. Their values
  * are bound to workspace or system, and open as before. Throws NOT_FOUND, and CONFLICT where the other has the same.
  */
 export async function handOver(config: Config, { from, to }: { from: string; to: string }): Promise<number> {
-  const [leaving, taking] = [await userOf(config, from), await userOf(config, to)];
+  const [leaving, taking] = [await knownUser(config, from), await knownUser(config, to)];
   if (leaving === taking) {
     throw new KeyrowError("USAGE", {
       message: "--from and --to are the same user.",
@@ -34,13 +34,4 @@ export async function handOver(config: Config, { from, to }: { from: string; to:
       }
     }),
   );
-}
-
-async function userOf(config: Config, idOrEmail: string): Promise<string> {
-  const found = await lookupUser(config, idOrEmail);
-  if (found !== undefined) return found.id;
-  throw new KeyrowError("NOT_FOUND", {
-    message: "No user has this id or e-mail address.",
-    hint: "An id is a UUID; addresses are compared as they were stored.",
-  });
 }

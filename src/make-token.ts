@@ -3,10 +3,7 @@ import { KeyrowError } from "./errors.ts";
 import { type JwtKey, secretKey } from "./jwt-key.ts";
 import { readSecrets } from "./secrets.ts";
 import { createSigner } from "./token.ts";
-import { lookupUser } from "./users.ts";
-
-/** Finds a user by id or e-mail address; undefined where there is none. */
-export type LookupUser = (config: Config, idOrEmail: string) => Promise<{ id: string } | undefined>;
+import { knownUser, type LookupUser } from "./users.ts";
 
 const secondsIn = { s: 1, m: 60, h: 3600, d: 86_400 } as const;
 const MAX_SECONDS = 365 * secondsIn.d;
@@ -18,18 +15,11 @@ const MAX_SECONDS = 365 * secondsIn.d;
 export async function makeToken(
   config: Config,
   { user, expires }: { readonly user: string; readonly expires: string },
-  lookup: LookupUser = lookupUser,
+  lookup?: LookupUser,
 ): Promise<string> {
   const expiresIn = parseDuration(expires);
   const sign = createSigner({ ...config.jwt, key: await signingKey(config) });
-  const found = await lookup(config, user);
-  if (!found) {
-    throw new KeyrowError("NOT_FOUND", {
-      message: "No user has this id or e-mail address.",
-      hint: "An id is a UUID; addresses are compared as they were stored.",
-    });
-  }
-  return sign({ userId: found.id, expiresIn });
+  return sign({ userId: await knownUser(config, user, lookup), expiresIn });
 }
 
 /** Seconds in a duration as in `15m`; throws USAGE for anything but 1 to 365 days of it. */
