@@ -1,10 +1,10 @@
 import type pg from "pg";
 import { unreachable } from "./database.ts";
 import { KeyrowError } from "./errors.ts";
-import { type SchemaVersion, schemaVersion } from "./schema-version.ts";
+import { refuseUnknown, type SchemaVersion, schemaVersion } from "./schema-version.ts";
 import { asOwner, migrate, withConnection } from "./setup.ts";
 
-/** Which migrations a database has. `url`: the login keyrow_migrate. Throws DATABASE_UNREACHABLE or DATABASE_RIGHTS. */
+/** Which migrations a database has. `url`: the login keyrow_migrate. Throws DATABASE_UNREACHABLE. */
 export function migrationStatus(url: string): Promise<SchemaVersion> {
   return asMigrator(url, schemaVersion);
 }
@@ -15,12 +15,7 @@ export async function migrateDatabase(url: string, progress: (line: string) => v
     await checkFoundation(client);
     return schemaVersion(client);
   });
-  if (unknown.length > 0) {
-    throw new KeyrowError("SCHEMA_BEHIND", {
-      message: `The database has migrations that this version does not know: ${unknown.join(", ")}.`,
-      hint: "Run the version of Keyrow that made them, or a later one.",
-    });
-  }
+  refuseUnknown(unknown);
   await migrate(asOwner(url), progress);
   return pending;
 }

@@ -54,10 +54,14 @@ export async function checkSchema(client: Pick<pg.ClientBase, "query">): Promise
       hint: "Run `keyrow migrate` first, with MIGRATE_DATABASE_URL.",
     });
   }
-  if (unknown.length > 0) {
-    throw new KeyrowError("SCHEMA_BEHIND", {
-      message: `The database has migrations that this version does not know: ${unknown.join(", ")}.`,
-      hint: "Run the version of Keyrow that made them, or a later one.",
-    });
-  }
+  refuseUnknown(unknown);
+}
+
+/** Refuses a database that a later version has migrated: throws SCHEMA_BEHIND, which names what is not known here. */
+export function refuseUnknown(unknown: SchemaVersion["unknown"]): void {
+  if (unknown.length === 0) return;
+  throw new KeyrowError("SCHEMA_BEHIND", {
+    message: `The database has migrations that this version does not know: ${unknown.join(", ")}.`,
+    hint: "Run the version of Keyrow that made them, or a later one.",
+  });
 }
