@@ -11,8 +11,8 @@ import {
 } from "postgraphile/grafast";
 import { extendSchema, gql } from "postgraphile/utils";
 import { encryptedColumns } from "./encrypted-columns/column.ts";
+import { contextStep } from "./encrypted-columns/mutation.ts";
 import type { EncryptedColumnsOptions } from "./encrypted-columns/options.ts";
-import type { RequestContext } from "./encrypted-columns/reveal.ts";
 import { readContextRow, sealFor, setAll } from "./encrypted-columns/seal.ts";
 import { assertFound } from "./not-found.ts";
 import { type SetInput, type SetResult, setCredential } from "./user-credentials/set.ts";
@@ -26,7 +26,7 @@ export const UserCredentialsPlugin: GraphileConfig.Plugin = extendSchema((build)
   const options = build.options.encryptedColumns as EncryptedColumnsOptions;
   const encrypted = encryptedColumns(credentials.codec as never, credentials)[0];
   if (encrypted === undefined) throw new Error("public.user_credentials has no column with the tag @encrypted");
-  const $context = () => credentials.executor.context() as unknown as Step<RequestContext>;
+  const $context = () => contextStep(credentials);
 
   return {
     typeDefs: gql`

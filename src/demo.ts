@@ -63,7 +63,7 @@ export interface Demo {
 }
 
 /** Where the ciphertexts of credentials are, as the column's comment says it. */
-export async function credentialPlace(client: pg.ClientBase): Promise<Place> {
+async function credentialPlace(client: pg.ClientBase): Promise<Place> {
   const { rows } = await client.query<{ comment: string }>(
     `select pg_catalog.col_description(attrelid, attnum) as comment from pg_catalog.pg_attribute
      where attrelid = 'public.user_credentials'::regclass and attname = 'encrypted_value'`,

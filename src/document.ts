@@ -67,7 +67,7 @@ function checkLength(query: string): void {
 }
 
 /** Refuses a document of too many fields or aliases, or too deep a one. */
-export function checkSize(document: DocumentNode): void {
+function checkSize(document: DocumentNode): void {
   const measure = measureDocument(document);
   for (const what of ["depth", "fields", "aliases"] as const) {
     if (measure[what] > documentLimits[what]) throw exceeded(what, documentLimits[what]);

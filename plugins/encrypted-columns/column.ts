@@ -1,7 +1,7 @@
 import type {} from "postgraphile";
 import type { PgCodecWithAttributes, PgResource } from "postgraphile/@dataplan/pg";
 import type { SQL } from "postgraphile/pg-sql2";
-import { type EncryptedTag, parseTag } from "./tag.ts";
+import { contextColumns, type EncryptedTag, parseTag } from "./tag.ts";
 
 /** A column with the tag `@encrypted`, and what is known of its table. */
 export interface EncryptedColumn {
@@ -45,7 +45,6 @@ export function tagOf({ extensions }: PgCodecWithAttributes["attributes"][string
 }
 
 function columnsOf(tag: EncryptedTag): string[] {
-  const terms = tag.context.flatMap((term) => [term.column, ...(term.choices?.values() ?? [])]);
-  const named = [tag.key, tag.mask, ...terms, ...tag.insert.keys()];
+  const named = [tag.key, tag.mask, ...contextColumns(tag), ...tag.insert.keys()];
   return named.filter((column) => column !== undefined);
 }

@@ -16,7 +16,8 @@ function inputNames(build: GraphileBuild.Build, resource: PgResource): Map<strin
   );
 }
 
-function contextStep(resource: PgResource): Step<RequestContext> {
+/** The step that gives a request's settings and its way to the database. */
+export function contextStep(resource: PgResource): Step<RequestContext> {
   return resource.executor.context() as unknown as Step<RequestContext>;
 }
 
