@@ -1,5 +1,5 @@
-import { readFileSync } from "node:fs";
 import { Command } from "commander";
+import { version } from "../version.ts";
 import { examples, helpWidth } from "./command.ts";
 import { db } from "./db.ts";
 import { handover } from "./handover.ts";
@@ -17,7 +17,7 @@ const commands = [start, serve, migrate, setup, token, keys, handover, db, help]
 /** The whole of `keyrow`; it throws a CommanderError instead of leaving the process. */
 export const program = new Command("keyrow")
   .description("Keeps an application's credentials in its own PostgreSQL.")
-  .version(version(), "-V, --version", "print the version")
+  .version(version, "-V, --version", "print the version")
   .helpOption("-h, --help", "show this help")
   .helpCommand(false)
   .enablePositionalOptions()
@@ -39,8 +39,3 @@ export const program = new Command("keyrow")
   );
 
 for (const one of commands) program.addCommand(one.copyInheritedSettings(program));
-
-function version(): string {
-  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
-  return version;
-}
