@@ -7,10 +7,11 @@ import { chooseAccount } from "../../src/embedded/account.ts";
 import { withConnection } from "../../src/setup.ts";
 import { makeTemporaryDirectory, removeWithServers } from "./cluster.ts";
 
-const bin = "/usr/lib/postgresql/15/bin";
+/** Where the system's PostgreSQL 15 has its programs: the server's, psql, pg_dump and pg_restore. */
+export const postgres15Bin = "/usr/lib/postgresql/15/bin";
 
 /** Whether the system's PostgreSQL 15 is there. In CI it has to be. */
-export const hasPostgres15 = existsSync(join(bin, "postgres"));
+export const hasPostgres15 = existsSync(join(postgres15Bin, "postgres"));
 
 /** A throw-away PostgreSQL 15 of the system's packages, reached by a socket; its superuser is postgres, without password. */
 export async function startPostgres15(): Promise<{
@@ -22,9 +23,9 @@ export async function startPostgres15(): Promise<{
   if (account !== undefined) chownSync(directory, account.uid, account.gid);
   const options = { ...(account && { uid: account.uid, gid: account.gid }), stdio: "ignore" as const };
   const data = join(directory, "data");
-  execFileSync(join(bin, "initdb"), ["-D", data, "-A", "trust", "-U", "postgres", "--no-sync"], options);
+  execFileSync(join(postgres15Bin, "initdb"), ["-D", data, "-A", "trust", "-U", "postgres", "--no-sync"], options);
   const server: ChildProcess = spawn(
-    join(bin, "postgres"),
+    join(postgres15Bin, "postgres"),
     ["-D", data, "-k", directory, "-c", "listen_addresses=", "-c", "fsync=off"],
     options,
   );
