@@ -1,11 +1,10 @@
 import type { IncomingMessage } from "node:http";
 import { KeyrowError } from "./errors.ts";
 import { parseJsonBytes } from "./json.ts";
-import { MAX_BODY_BYTES } from "./limits.ts";
 
-/** Reads a request's JSON body. Throws LIMIT_EXCEEDED or VALIDATION, and never repeats what was sent. */
-export async function readJsonBody(request: IncomingMessage): Promise<unknown> {
-  const bytes = await readBody(request);
+/** Reads a request's JSON body of so many bytes at most. Throws LIMIT_EXCEEDED or VALIDATION, and repeats nothing. */
+export async function readJsonBody(request: IncomingMessage, maxBytes: number): Promise<unknown> {
+  const bytes = await readBody(request, maxBytes);
   try {
     return parseJsonBytes(bytes);
   } catch {
@@ -13,15 +12,15 @@ export async function readJsonBody(request: IncomingMessage): Promise<unknown> {
   }
 }
 
-async function readBody(request: IncomingMessage): Promise<Buffer> {
+async function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
   const tooLarge = () =>
-    new KeyrowError("LIMIT_EXCEEDED", { message: `The body is over the limit of ${MAX_BODY_BYTES} bytes.` });
-  if (Number(request.headers["content-length"] ?? 0) > MAX_BODY_BYTES) throw tooLarge();
+    new KeyrowError("LIMIT_EXCEEDED", { message: `The body is over the limit of ${maxBytes} bytes.` });
+  if (Number(request.headers["content-length"] ?? 0) > maxBytes) throw tooLarge();
   const chunks: Buffer[] = [];
   let length = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
     length += chunk.length;
-    if (length > MAX_BODY_BYTES) throw tooLarge();
+    if (length > maxBytes) throw tooLarge();
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);

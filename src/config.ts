@@ -1,6 +1,7 @@
 import { join, resolve } from "node:path";
 import { KeyrowError } from "./errors.ts";
 import type { JwtKey } from "./jwt-key.ts";
+import type { Limits } from "./limits.ts";
 import { nearest } from "./nearest.ts";
 import { defaultOf, type Mode, type Setting, type SettingName, settings, type Values } from "./settings.ts";
 
@@ -20,8 +21,10 @@ export interface Config {
   /** `path` is absolute; `mayCreate` where nobody named the file, so that a mistyped path never gets a new key. */
   readonly keyFile: { readonly path: string; readonly mayCreate: boolean };
   readonly allowMissingKeys: boolean;
-  /** Values that one request may reveal. */
-  readonly maxReveals: number;
+  readonly limits: Limits;
+  readonly introspection: boolean;
+  /** Exact origins whose pages may call the API. */
+  readonly corsOrigins: readonly string[];
   readonly graphiql: boolean;
   readonly demo: boolean;
   readonly logLevel: Values["LOG_LEVEL"];
@@ -45,7 +48,7 @@ export function readConfig(env: Environment = process.env, mode: Mode = "embedde
   const problems: string[] = [];
   const entries = names.map((name) => [name, readSetting(name, env, mode, problems)]);
   const values = Object.fromEntries(entries) as Values;
-  problems.push(...conflicts(env, mode), ...unknownSettings(env));
+  problems.push(...conflicts(env, mode), ...contradictions(values), ...unknownSettings(env));
   if (problems.length > 0) {
     throw new KeyrowError("CONFIG_INVALID", {
       message: problems.join("\n"),
@@ -100,6 +103,17 @@ function conflicts(env: Environment, mode: Mode): string[] {
   ].filter((problem) => problem !== false);
 }
 
+/** Settings that are good, each by itself, and can't both hold. */
+function contradictions(values: Values): string[] {
+  return [
+    values.KEYROW_PAGE_SIZE > values.KEYROW_MAX_PAGE_SIZE &&
+      "KEYROW_PAGE_SIZE: it is more than KEYROW_MAX_PAGE_SIZE; lower it or raise the other",
+    values.KEYROW_GRAPHIQL &&
+      !values.KEYROW_INTROSPECTION &&
+      "KEYROW_INTROSPECTION: it is off, and GraphiQL needs it; set KEYROW_GRAPHIQL=off as well",
+  ].filter((problem) => typeof problem === "string");
+}
+
 function unknownSettings(env: Environment): string[] {
   const known = new Set<string>(names);
   return Object.keys(env)
@@ -133,7 +147,9 @@ function toConfig(values: Values, mode: Mode): Config {
       mayCreate: values.KEYROW_KEY_FILE === undefined && mode === "embedded",
     }),
     allowMissingKeys: values.KEYROW_ALLOW_MISSING_KEYS,
-    maxReveals: values.KEYROW_MAX_REVEALS,
+    limits: toLimits(values),
+    introspection: values.KEYROW_INTROSPECTION,
+    corsOrigins: values.CORS_ORIGINS ?? [],
     graphiql: values.KEYROW_GRAPHIQL,
     demo: values.KEYROW_DEMO,
     logLevel: values.LOG_LEVEL,
@@ -144,5 +160,26 @@ function toConfig(values: Values, mode: Mode): Config {
       userClaim: values.JWT_USER_CLAIM,
       provision: values.JWT_PROVISION,
     }),
+  });
+}
+
+function toLimits(values: Values): Limits {
+  return Object.freeze({
+    bodyBytes: values.KEYROW_MAX_BODY,
+    document: Object.freeze({
+      characters: values.KEYROW_MAX_DOCUMENT,
+      depth: values.KEYROW_MAX_DEPTH,
+      fields: values.KEYROW_MAX_FIELDS,
+      aliases: values.KEYROW_MAX_ALIASES,
+    }),
+    page: Object.freeze({ standard: values.KEYROW_PAGE_SIZE, most: values.KEYROW_MAX_PAGE_SIZE }),
+    reveals: values.KEYROW_MAX_REVEALS,
+    statementMs: values.KEYROW_STATEMENT_TIMEOUT,
+    requestMs: values.KEYROW_REQUEST_TIMEOUT,
+    receiveMs: values.KEYROW_RECEIVE_TIMEOUT,
+    requests: values.KEYROW_MAX_REQUESTS,
+    requestsPerUser: values.KEYROW_MAX_USER_REQUESTS,
+    connections: values.KEYROW_MAX_CONNECTIONS,
+    databaseConnections: values.KEYROW_DATABASE_CONNECTIONS,
   });
 }

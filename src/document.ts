@@ -3,12 +3,14 @@ import {
   GraphQLError,
   type GraphQLSchema,
   Kind,
+  NoSchemaIntrospectionCustomRule,
   parse,
   type SelectionSetNode,
+  specifiedRules,
   validate,
 } from "postgraphile/graphql";
 import { KeyrowError } from "./errors.ts";
-import { documentCache, documentLimits, MAX_VARIABLE_ENTRIES } from "./limits.ts";
+import { type DocumentLimits, documentCache, MAX_TOKENS, MAX_VARIABLE_ENTRIES } from "./limits.ts";
 
 /** The size of a document: fields and aliases of all its operations, fragments counted where they are spread. */
 export interface Measure {
@@ -22,12 +24,19 @@ export type Prepared =
   | { readonly document: DocumentNode; readonly errors?: undefined }
   | { readonly document?: undefined; readonly errors: readonly GraphQLError[] };
 
+/** What documents may be. */
+export interface PreparerOptions {
+  readonly limits: DocumentLimits;
+  /** Whether a document may ask for the schema, and an error suggest names of it. */
+  readonly introspection: boolean;
+}
+
 /**
  * Makes the preparation of documents: parse, measure, validate. A kilobyte of fragments that spread each other can stand
  * for millions of fields, so a document that is larger than it may be is refused before it is validated or planned:
  * throws LIMIT_EXCEEDED. Small documents are kept, for they repeat; of large ones a few would fill the memory.
  */
-export function createPreparer(): (schema: GraphQLSchema, query: string) => Prepared {
+export function createPreparer(options: PreparerOptions): (schema: GraphQLSchema, query: string) => Prepared {
   let of: GraphQLSchema | undefined;
   const kept = new Map<string, Prepared>();
   return (schema, query) => {
@@ -36,7 +45,7 @@ export function createPreparer(): (schema: GraphQLSchema, query: string) => Prep
     of = schema;
     const known = kept.get(query);
     if (known !== undefined) return known;
-    const prepared = prepare(schema, query);
+    const prepared = prepare(schema, query, options);
     if (query.length <= documentCache.characters) {
       if (kept.size >= documentCache.documents) kept.delete(kept.keys().next().value as string);
       kept.set(query, prepared);
@@ -45,32 +54,29 @@ export function createPreparer(): (schema: GraphQLSchema, query: string) => Prep
   };
 }
 
-function prepare(schema: GraphQLSchema, query: string): Prepared {
-  checkLength(query);
+function prepare(schema: GraphQLSchema, query: string, { limits, introspection }: PreparerOptions): Prepared {
+  if (query.length > limits.characters) throw exceeded("characters", limits.characters);
   let document: DocumentNode;
   try {
     // Without locations a plan that is kept holds on to no token: comments are tokens, too, and no limit counts them.
     const noLocation = query.length > documentCache.characters;
-    document = parse(query, { maxTokens: documentLimits.tokens, noLocation });
+    document = parse(query, { maxTokens: MAX_TOKENS, noLocation });
   } catch (error) {
     if (!(error instanceof GraphQLError)) throw error;
-    if (/contains more tha[nt] \d+ tokens/.test(error.message)) throw exceeded("tokens", documentLimits.tokens);
+    if (/contains more tha[nt] \d+ tokens/.test(error.message)) throw exceeded("tokens", MAX_TOKENS);
     return { errors: [error] };
   }
-  checkSize(document);
-  const errors = validate(schema, document);
+  checkSize(document, limits);
+  const rules = introspection ? specifiedRules : [...specifiedRules, NoSchemaIntrospectionCustomRule];
+  const errors = validate(schema, document, rules, { hideSuggestions: !introspection });
   return errors.length > 0 ? { errors } : { document };
 }
 
-function checkLength(query: string): void {
-  if (query.length > documentLimits.length) throw exceeded("characters", documentLimits.length);
-}
-
 /** Refuses a document of too many fields or aliases, or too deep a one. */
-function checkSize(document: DocumentNode): void {
+function checkSize(document: DocumentNode, limits: DocumentLimits): void {
   const measure = measureDocument(document);
   for (const what of ["depth", "fields", "aliases"] as const) {
-    if (measure[what] > documentLimits[what]) throw exceeded(what, documentLimits[what]);
+    if (measure[what] > limits[what]) throw exceeded(what, limits[what]);
   }
 }
 

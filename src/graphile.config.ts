@@ -13,9 +13,9 @@ import { UserCredentialsPlugin } from "../plugins/user-credentials.ts";
 import type { Cipher } from "./cipher/cipher.ts";
 import { createWithPgClient } from "./database.ts";
 import { graphiqlConfig } from "./graphiql.ts";
-import { MAX_VALUE_BYTES, pageLimits, requestTimeouts } from "./limits.ts";
+import { type Limits, MAX_VALUE_BYTES, PLANNING_MS } from "./limits.ts";
 import { maskValue } from "./mask.ts";
-import { sessionSettings } from "./session.ts";
+import type { Session } from "./session.ts";
 import type { Claims } from "./token.ts";
 
 /** The tables and columns of the API. An application's `public` schema holds much else. */
@@ -31,7 +31,8 @@ export const exposed: Readonly<Record<string, readonly string[] | "all">> = {
 export interface Parts {
   readonly pool: pg.Pool;
   readonly cipher: Cipher;
-  readonly maxReveals: number;
+  readonly session: Session;
+  readonly limits: Pick<Limits, "page" | "reveals" | "requestMs">;
   readonly onRevealed: (ids: readonly string[]) => void;
   /** For development: follows changes of the database's schema; an address with a superuser. */
   readonly watchAs?: string | undefined;
@@ -51,7 +52,7 @@ declare global {
 }
 
 /** Wires the API: PostGraphile over the exposed tables, with the encrypted columns and the credentials' mutations. */
-export function createPreset({ pool, cipher, maxReveals, onRevealed, watchAs, ...parts }: Parts) {
+export function createPreset({ pool, cipher, session, limits, onRevealed, watchAs, ...parts }: Parts) {
   const { graphiqlToken, exportSchemaSDLPath } = parts;
   const service = makePgService({
     pool,
@@ -100,12 +101,12 @@ export function createPreset({ pool, cipher, maxReveals, onRevealed, watchAs, ..
     schema: {
       exposedTables: exposed,
       writableTables: ["user_credentials"],
-      pageLimits,
+      pageLimits: limits.page,
       encryptedColumns: {
         cipher,
         mask: maskValue,
         maxBytes: MAX_VALUE_BYTES,
-        maxReveals,
+        maxReveals: limits.reveals,
         // Whatever the database says: a USER credential opens for the verified token's user alone, a SYSTEM one for none.
         mayOpen: (row, settings) =>
           row.scope === "WORKSPACE" || (row.scope === "USER" && row.user_id === settings["jwt.claims.user_id"]),
@@ -134,10 +135,10 @@ export function createPreset({ pool, cipher, maxReveals, onRevealed, watchAs, ..
       context: ({ claims, requestId = "" }) => {
         // PostGraphile without settings runs as the login role, in no transaction.
         if (claims === undefined) throw new Error("a request without claims must not come this far");
-        return { pgSettings: sessionSettings(claims, requestId) };
+        return { pgSettings: session(claims, requestId) };
       },
       explain: false,
-      timeouts: requestTimeouts,
+      timeouts: { planning: PLANNING_MS, execution: limits.requestMs },
     },
     grafserv: {
       graphqlPath: "/graphql",

@@ -8,6 +8,19 @@ const paths = /^\/(graphiql$|ruru-static\/|graphql\/stream$)/;
 const loopback = new Set(["localhost", "127.0.0.1", "[::1]"]);
 const local = /^(::ffff:)?127\.|^::1$/;
 
+// Its scripts and styles stand in the page, its editor works in workers, and it talks to this server alone.
+const contentSecurityPolicy = [
+  "default-src 'self'",
+  "script-src 'self' 'unsafe-inline'",
+  "style-src 'self' 'unsafe-inline'",
+  "img-src 'self' data:",
+  "font-src 'self' data:",
+  "worker-src 'self' blob:",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join("; ");
+
 /**
  * Serves GraphiQL, its files and, while watching, its event stream. The page holds the demo's token: it goes to whoever
  * comes from this machine (a Host header is anybody's to write) and addresses it by a loopback name, so that no name
@@ -22,6 +35,7 @@ export function graphiqlPage(handle: (request: IncomingMessage, response: Server
     response.setHeader("cache-control", "no-store");
     response.setHeader("referrer-policy", "no-referrer");
     response.setHeader("x-frame-options", "DENY");
+    response.setHeader("content-security-policy", contentSecurityPolicy);
     await handle(request, response);
     return true;
   };

@@ -2,7 +2,7 @@ import type { PostGraphileInstance } from "postgraphile";
 import { execute, hookArgs, isAsyncIterable } from "postgraphile/grafast";
 import type { GrafservBase } from "postgraphile/grafserv";
 import { type ExecutionResult, Kind } from "postgraphile/graphql";
-import { checkVariables, createPreparer } from "./document.ts";
+import { checkVariables, createPreparer, type PreparerOptions } from "./document.ts";
 import { KeyrowError } from "./errors.ts";
 import type { Log } from "./log.ts";
 import { type PresentedError, presentError } from "./present.ts";
@@ -44,9 +44,13 @@ export function graphqlRequest(body: unknown): GraphQLRequest {
 }
 
 /** Makes the executor: parse, validate, execute, and every error as one of the catalogue. */
-export function createExecutor(pgl: PostGraphileInstance, serv: GrafservBase): GraphQLExecutor {
+export function createExecutor(
+  pgl: PostGraphileInstance,
+  serv: GrafservBase,
+  options: PreparerOptions,
+): GraphQLExecutor {
   const resolvedPreset = pgl.getResolvedPreset();
-  const prepare = createPreparer();
+  const prepare = createPreparer(options);
   return async ({ query, operationName, variables }, claims, requestId, log) => {
     const requestContext = { claims, requestId } as unknown as Grafast.RequestContext;
     try {

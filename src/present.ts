@@ -39,6 +39,7 @@ const ofLibrary: ReadonlyArray<[pattern: RegExp, code: ErrorCode, message?: stri
     "VALIDATION",
     "A filter can't be null or empty. Leave it out, or ask with isNull.",
   ],
+  [/^GraphQL introspection has been disabled/, "FORBIDDEN", "The schema is not told here: introspection is off."],
   [/^(Operation took too long|Execution timeout)/, "LIMIT_EXCEEDED", "The request took too long."],
   [
     /^(Query planning error: )?(Query is too complex|Maximum call stack)/,

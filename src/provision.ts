@@ -1,6 +1,6 @@
 import type pg from "pg";
 import { createWithPgClient } from "./database.ts";
-import { sessionSettings } from "./session.ts";
+import type { Session } from "./session.ts";
 import type { Claims } from "./token.ts";
 
 const KEPT_MS = 10 * 60_000;
@@ -10,7 +10,10 @@ const MAX_KEPT = 10_000;
  * Makes the row of a user at their first valid token; later calls in this process ask nobody. First requests at once
  * make one call. Throws what the database throws, and then asks again at the next request.
  */
-export function createProvisioner(pool: pg.Pool): (claims: Claims, requestId: string) => Promise<void> {
+export function createProvisioner(
+  pool: pg.Pool,
+  session: Session,
+): (claims: Claims, requestId: string) => Promise<void> {
   const withPgClient = createWithPgClient(pool);
   const known = new Map<string, { readonly until: number; readonly made: Promise<unknown> }>();
   return async (claims, requestId) => {
@@ -20,7 +23,7 @@ export function createProvisioner(pool: pg.Pool): (claims: Claims, requestId: st
       await kept.made;
       return;
     }
-    const made = withPgClient(sessionSettings(claims, requestId), (client) =>
+    const made = withPgClient(session(claims, requestId), (client) =>
       client.query({ text: "select keyrow.provision_user($1, $2)", values: [email ?? null, name ?? null] }),
     );
     if (known.size >= MAX_KEPT) known.clear();

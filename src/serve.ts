@@ -6,16 +6,18 @@ import { grafserv } from "postgraphile/grafserv/node";
 import { keyMissing, missingKeys } from "./census.ts";
 import type { Cipher } from "./cipher/cipher.ts";
 import type { Config } from "./config.ts";
+import { createCors } from "./cors.ts";
 import { createPool, cutOff, unreachable } from "./database.ts";
 import { createPreset } from "./graphile.config.ts";
 import { graphiqlPage } from "./graphiql.ts";
 import { createExecutor } from "./graphql.ts";
-import { documentCache } from "./limits.ts";
+import { documentCache, MAX_WAITING } from "./limits.ts";
 import type { Log } from "./log.ts";
 import { createProvisioner } from "./provision.ts";
 import { checkRights } from "./rights.ts";
 import { checkSchema } from "./schema-version.ts";
 import { closeServer, createHttpServer, listen } from "./server.ts";
+import { createSession } from "./session.ts";
 import { createVerifier, type TokenRules } from "./token.ts";
 import { createToucher } from "./touch.ts";
 import { createTurns } from "./turns.ts";
@@ -45,7 +47,7 @@ const RELEASE_MS = 500;
 
 /** Checks the login's rights and the keys, then serves. Throws codes of the start. */
 export async function serve(config: Config, parts: ServeParts): Promise<Serving> {
-  const pool = createPool(parts.databaseUrl);
+  const pool = createPool(parts.databaseUrl, { max: config.limits.databaseConnections });
   try {
     await checkRights(pool);
     await checkSchema(pool);
@@ -67,11 +69,14 @@ async function checkKeys(pool: pg.Pool, { allowMissingKeys }: Config, { cipher, 
 
 async function serveOn(pool: pg.Pool, config: Config, parts: ServeParts): Promise<Serving> {
   const { cipher, rules, log } = parts;
+  const { limits } = config;
+  const session = createSession(limits);
   const toucher = createToucher(pool, log);
   const preset = createPreset({
     pool,
     cipher,
-    maxReveals: config.maxReveals,
+    session,
+    limits,
     onRevealed: toucher.touch,
     watchAs: parts.watchAs,
     graphiqlToken: parts.graphiqlToken,
@@ -88,10 +93,17 @@ async function serveOn(pool: pg.Pool, config: Config, parts: ServeParts): Promis
     await serv.ready();
     const handle = serv.createHandler();
     server = createHttpServer({
-      execute: createExecutor(pgl, serv),
-      turns: createTurns(),
+      execute: createExecutor(pgl, serv, { limits: limits.document, introspection: config.introspection }),
+      turns: createTurns({
+        running: limits.requestsPerUser,
+        waiting: MAX_WAITING,
+        total: limits.requests,
+        waitMs: limits.requestMs,
+      }),
+      limits,
+      cors: createCors(config.corsOrigins),
       verify: createVerifier(rules),
-      provision: config.jwt.provision ? createProvisioner(pool) : undefined,
+      provision: config.jwt.provision ? createProvisioner(pool, session) : undefined,
       checks: { database: async () => void (await pool.query("select")), cipher: () => cipher.check() },
       page: config.graphiql ? graphiqlPage(handle) : undefined,
       log,

@@ -1,22 +1,18 @@
 import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { readJsonBody } from "./body.ts";
+import { type Answer, failure, headersOf, send } from "./answer.ts";
+import { answerMalformed, limitConnections } from "./connections.ts";
+import { type Cors, isPreflight } from "./cors.ts";
 import { KeyrowError } from "./errors.ts";
-import { type GraphQLAnswer, type GraphQLExecutor, type GraphQLRequest, graphqlRequest } from "./graphql.ts";
+import { type GraphQLParts, serveGraphQL } from "./graphql-http.ts";
+import type { Limits } from "./limits.ts";
 import type { Log } from "./log.ts";
 import { presentError } from "./present.ts";
-import type { Claims } from "./token.ts";
-import type { createTurns } from "./turns.ts";
 
 /** What the server is made of. */
-export interface ServerParts {
-  readonly execute: GraphQLExecutor;
-  /** How many requests of one user run at once. */
-  readonly turns: ReturnType<typeof createTurns>;
-  /** Throws UNAUTHENTICATED. */
-  readonly verify: (authorization: string | readonly string[] | undefined) => Claims;
-  /** Makes the user's row where it is missing; absent where users are not provisioned. */
-  readonly provision: ((claims: Claims, requestId: string) => Promise<void>) | undefined;
+export interface ServerParts extends GraphQLParts {
+  readonly limits: Pick<Limits, "bodyBytes" | "receiveMs" | "requestMs" | "connections">;
+  readonly cors: Cors;
   /** What is ready, by name: each throws where it is not. */
   readonly checks: Readonly<Record<string, () => Promise<void>>>;
   /** Serves GraphiQL and its files; true where it answered. */
@@ -24,52 +20,78 @@ export interface ServerParts {
   readonly log: Log;
 }
 
-type Answer = { readonly status: number; readonly body: unknown; readonly headers?: Record<string, string> };
 type Handler = (request: IncomingMessage, requestId: string, log: Log) => Promise<Answer>;
+type Methods = Readonly<Record<string, Handler>>;
 
-const GRAPHQL_RESPONSE = "application/graphql-response+json";
+// Where a browser looks: an answer is data, whatever it holds, and no page's part.
+const securityHeaders = {
+  "x-content-type-options": "nosniff",
+  "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+  "cross-origin-resource-policy": "same-origin",
+  "referrer-policy": "no-referrer",
+} as const;
 
 /** Makes the HTTP server; it listens where it is told to. */
 export function createHttpServer(parts: ServerParts): Server {
-  const routes: Readonly<Record<string, Readonly<Record<string, Handler>>>> = {
+  const { limits, cors } = parts;
+  const routes: Readonly<Record<string, Methods>> = {
     "/graphql": { POST: (request, id, log) => serveGraphQL(parts, request, id, log) },
     "/healthz": { GET: async () => ({ status: 200, body: { status: "ok" } }) },
     "/readyz": { GET: (_request, _id, log) => serveReadiness(parts, log) },
   };
-  return createServer(
-    { requestTimeout: 30_000, headersTimeout: 10_000, connectionsCheckingInterval: 5_000 },
+  const server = createServer(
+    // Checked often enough that a limit of a second is not one of ten.
+    {
+      requestTimeout: limits.receiveMs,
+      headersTimeout: limits.receiveMs,
+      connectionsCheckingInterval: Math.min(1_000, limits.receiveMs),
+    },
     async (request, response) => {
-      const started = process.hrtime.bigint();
       const requestId = idOf(request);
       const path = (request.url ?? "/").split("?", 1)[0] as string;
       const log = parts.log.child({ request: requestId });
       response.setHeader("x-request-id", requestId);
-      response.setHeader("x-content-type-options", "nosniff");
-      response.on("close", () => {
-        const ms = Number(process.hrtime.bigint() - started) / 1e6;
-        // The path only where it is ours: another may hold anything. GraphiQL's files are no news.
-        const known = path in routes ? path : undefined;
-        const level = known === undefined ? "debug" : "info";
-        log[level](
-          {
-            method: request.method,
-            path: known,
-            status: response.statusCode,
-            ms: Math.round(ms * 10) / 10,
-            // The caller went away before the answer was sent.
-            ...(!response.writableFinished && { aborted: true }),
-          },
-          "request",
-        );
-      });
+      for (const [name, value] of Object.entries(securityHeaders)) response.setHeader(name, value);
+      if (path === "/graphql") {
+        for (const [name, value] of Object.entries(cors.headers(request))) response.setHeader(name, value);
+      }
+      // The path only where it is ours: another may hold anything.
+      logWhenClosed(request, response, path in routes ? path : undefined, log);
       try {
+        if (isBeyond(request)) {
+          send(request, response, tooManyConnections(log), limits.requestMs);
+          return;
+        }
         if (await parts.page?.(request, response)) return;
-        send(request, response, await answer(routes[path], request, requestId, log));
+        send(request, response, await answer(routes[path], cors, request, requestId, log), limits.requestMs);
       } catch (error) {
-        send(request, response, failure(error, log));
+        send(request, response, failure(error, log), limits.requestMs);
       }
     },
   );
+  const isBeyond = limitConnections(server, limits.connections);
+  answerMalformed(server);
+  return server;
+}
+
+/** One line for each request. GraphiQL's files are no news. */
+function logWhenClosed(request: IncomingMessage, response: ServerResponse, path: string | undefined, log: Log): void {
+  const started = process.hrtime.bigint();
+  response.on("close", () => {
+    const ms = Number(process.hrtime.bigint() - started) / 1e6;
+    const level = path === undefined ? "debug" : "info";
+    log[level](
+      {
+        method: request.method,
+        path,
+        status: response.statusCode,
+        ms: Math.round(ms * 10) / 10,
+        // The caller went away before the answer was sent.
+        ...(!response.writableFinished && { aborted: true }),
+      },
+      "request",
+    );
+  });
 }
 
 /** The caller's request id, where it has a harmless form, else a new one. */
@@ -79,12 +101,14 @@ function idOf(request: IncomingMessage): string {
 }
 
 async function answer(
-  methods: Readonly<Record<string, Handler>> | undefined,
+  methods: Methods | undefined,
+  cors: Cors,
   request: IncomingMessage,
   requestId: string,
   log: Log,
 ): Promise<Answer> {
   if (methods === undefined) throw new KeyrowError("NOT_FOUND", { message: "There is nothing at this address." });
+  if (isPreflight(request) && "POST" in methods) return preflight(cors, request);
   const handler = methods[request.method ?? ""] ?? (request.method === "HEAD" ? methods.GET : undefined);
   if (handler !== undefined) return handler(request, requestId, log);
   const allow = Object.keys(methods).join(", ");
@@ -92,71 +116,20 @@ async function answer(
   return { status: 405, body: { errors: [error] }, headers: { allow } };
 }
 
-async function serveGraphQL(
-  parts: ServerParts,
-  request: IncomingMessage,
-  requestId: string,
-  log: Log,
-): Promise<Answer> {
-  // Before anything is read of the request itself.
-  const claims = parts.verify(request.headersDistinct.authorization);
-  const type = mediaType(request.headers["content-type"]);
-  if (type === undefined) return refused(415, "Send the request as application/json in UTF-8.", log);
-  const accepted = accepts(request.headers.accept);
-  if (accepted === undefined)
-    return refused(406, "Answers are application/graphql-response+json or application/json.", log);
-  const body = graphqlRequest(await readJsonBody(request));
-  const giveBack = await parts.turns.take(claims.userId).catch((error: unknown) => tooMany(error, log));
-  if (typeof giveBack !== "function") return giveBack;
-  const result = await executeFor(parts, claims, body, requestId, log).finally(giveBack);
-  if (result.errors !== undefined) {
-    log.info({ codes: [...new Set(result.errors.map(({ extensions }) => extensions.code))] }, "errors");
-  }
-  return {
-    status: statusOf(result, accepted),
-    body: result,
-    headers: { "content-type": `${accepted}; charset=utf-8` },
-  };
+function preflight(cors: Cors, request: IncomingMessage): Answer {
+  const headers = cors.preflight(request);
+  if (headers !== undefined) return { status: 204, body: undefined, headers };
+  throw new KeyrowError("FORBIDDEN", {
+    message: "Pages of this origin may not call the API.",
+    hint: "name the origin in CORS_ORIGINS",
+  });
 }
 
-async function executeFor(parts: ServerParts, claims: Claims, body: GraphQLRequest, requestId: string, log: Log) {
-  await parts.provision?.(claims, requestId);
-  return parts.execute(body, claims, requestId, log);
-}
-
-function tooMany(error: unknown, log: Log): Answer {
-  return { status: 429, body: { errors: [presentError(error, log)] }, headers: { "retry-after": "1" } };
-}
-
-/** Where nothing was executed, the older media type says 200 all the same (GraphQL over HTTP, section 6.4). */
-function statusOf({ data, errors }: GraphQLAnswer, accepted: string): number {
-  if (data !== undefined || errors === undefined || accepted !== GRAPHQL_RESPONSE) return 200;
-  return errors[0]?.extensions.code === "INTERNAL" ? 500 : 400;
-}
-
-function mediaType(header: string | undefined): "application/json" | undefined {
-  const [type, ...parameters] = (header ?? "")
-    .toLowerCase()
-    .split(";")
-    .map((part) => part.trim());
-  const charsets = parameters.filter((parameter) => parameter.startsWith("charset="));
-  const utf8 = charsets.every((charset) => /^charset="?utf-8"?$/.test(charset));
-  return type === "application/json" && utf8 ? type : undefined;
-}
-
-function accepts(header: string | undefined): string | undefined {
-  const wanted = (header ?? "*/*")
-    .toLowerCase()
-    .split(",")
-    .map((part) => part.split(";", 1)[0]?.trim());
-  if (wanted.includes(GRAPHQL_RESPONSE)) return GRAPHQL_RESPONSE;
-  return wanted.some((type) => ["application/json", "application/*", "*/*"].includes(type ?? ""))
-    ? "application/json"
-    : undefined;
-}
-
-function refused(status: number, message: string, log: Log): Answer {
-  return { status, body: { errors: [presentError(new KeyrowError("VALIDATION", { message }), log)] } };
+function tooManyConnections(log: Log): Answer {
+  const busy = new KeyrowError("UNAVAILABLE", {
+    message: "The server has as many connections as it takes. Try again later.",
+  });
+  return { ...failure(busy, log), headers: { ...headersOf(503), connection: "close" } };
 }
 
 async function serveReadiness(parts: ServerParts, log: Log): Promise<Answer> {
@@ -167,28 +140,11 @@ async function serveReadiness(parts: ServerParts, log: Log): Promise<Answer> {
   );
   const ready = outcomes.every(({ status }) => status === "fulfilled");
   if (!ready) log.warn({ states }, "not ready");
-  return { status: ready ? 200 : 503, body: { status: ready ? "ok" : "unavailable", ...states } };
-}
-
-function failure(error: unknown, log: Log): Answer {
-  const presented = presentError(error, log);
-  const { status } = new KeyrowError(presented.extensions.code);
-  const headers: Record<string, string> =
-    status === 401 ? { "www-authenticate": 'Bearer realm="keyrow", error="invalid_token"' } : {};
-  return { status, body: { errors: [presented] }, headers };
-}
-
-function send(request: IncomingMessage, response: ServerResponse, { status, body, headers = {} }: Answer): void {
-  const bytes = Buffer.from(JSON.stringify(body), "utf8");
-  response.writeHead(status, {
-    "content-type": "application/json; charset=utf-8",
-    "cache-control": "no-store",
-    "content-length": bytes.length,
-    // What is left of a body that was refused must not be read as the next request.
-    ...(!request.complete && { connection: "close" }),
-    ...headers,
-  });
-  response.end(request.method === "HEAD" ? undefined : bytes);
+  return {
+    status: ready ? 200 : 503,
+    body: { status: ready ? "ok" : "unavailable", ...states },
+    headers: headersOf(ready ? 200 : 503),
+  };
 }
 
 /** Stops listening, lets requests in flight finish for so many ms, then cuts what is left. */

@@ -26,6 +26,15 @@ const whole = (min: number, max: number) =>
     .transform(Number)
     .refine((value) => value >= min && value <= max, "it is out of range");
 
+const units = { ms: 1, s: 1_000, m: 60_000 } as const;
+/** A time as `500ms`, `10s` or `2m`, in ms. */
+const duration = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d{1,6}(ms|s|m)$/, "it is not a time such as 500ms, 10s or 2m")
+    .transform((given) => Number.parseInt(given, 10) * units[given.replace(/^\d+/, "") as keyof typeof units])
+    .refine((ms) => ms >= min && ms <= max, "it is out of range");
+
 const words = { on: true, true: true, "1": true, yes: true, off: false, false: false, "0": false, no: false } as const;
 const yesOrNo = z
   .string()
@@ -41,6 +50,14 @@ const databaseUrl = z
     "it is not an address of PostgreSQL",
   )
   .refine((given) => URL.canParse(given) && new URL(given).pathname.length > 1, "it names no database");
+const origins = z
+  .string()
+  .transform((given) => given.split(",").map((one) => one.trim()))
+  .refine(
+    (given) => given.every((one) => /^https?:/.test(one) && URL.canParse(one) && new URL(one).origin === one),
+    "it is not a list of origins such as https://app.example.com",
+  )
+  .transform((given): readonly string[] => Object.freeze(given));
 const path = z.string().regex(/^\P{Cc}{1,1024}$/u, "it is not a path");
 
 const key = <T>(read: (text: string) => T) =>
@@ -136,12 +153,108 @@ export const settings = {
     parser: yesOrNo,
     remedy: "give on or off",
   }),
+  KEYROW_MAX_BODY: setting({
+    default: "524288",
+    description: "How many bytes the body of a request may have. The default holds the largest value, or 1,000 ids.",
+    parser: whole(1_024, 16_777_216),
+    remedy: "give a number of bytes from 1024 to 16777216",
+  }),
+  KEYROW_MAX_DOCUMENT: setting({
+    default: "200000",
+    description: "How many characters a GraphQL document may have.",
+    parser: whole(100, 1_000_000),
+    remedy: "give a number from 100 to 1000000",
+  }),
+  KEYROW_MAX_DEPTH: setting({
+    default: "20",
+    description: "How many levels deep a document may be. Introspection, as GraphiQL asks for it, needs 15.",
+    parser: whole(1, 100),
+    remedy: "give a number from 1 to 100",
+  }),
+  KEYROW_MAX_FIELDS: setting({
+    default: "500",
+    description: "How many fields a document may have, fragments counted where they are spread.",
+    parser: whole(1, 10_000),
+    remedy: "give a number from 1 to 10000",
+  }),
+  KEYROW_MAX_ALIASES: setting({
+    default: "50",
+    description: "How many aliases a document may have, counted like fields.",
+    parser: whole(0, 1_000),
+    remedy: "give a number from 0 to 1000",
+  }),
+  KEYROW_PAGE_SIZE: setting({
+    default: "100",
+    description: "How many rows a list has where a request does not say.",
+    parser: whole(1, 10_000),
+    remedy: "give a number from 1 to KEYROW_MAX_PAGE_SIZE",
+  }),
+  KEYROW_MAX_PAGE_SIZE: setting({
+    default: "1000",
+    description: "How many rows a list may have.",
+    parser: whole(1, 10_000),
+    remedy: "give a number from 1 to 10000",
+  }),
   KEYROW_MAX_REVEALS: setting({
     default: "1000",
     description: "How many values one request may reveal.",
     // The most that the database's function takes at once.
     parser: whole(1, 1_000),
     remedy: "give a number from 1 to 1000",
+  }),
+  KEYROW_STATEMENT_TIMEOUT: setting({
+    default: "10s",
+    description: "How long one statement in the database may take.",
+    parser: duration(10, 600_000),
+    remedy: "give a time from 10ms to 10m, such as 10s",
+  }),
+  KEYROW_REQUEST_TIMEOUT: setting({
+    default: "30s",
+    description: "How long one request may take, from its whole arrival to its answer.",
+    parser: duration(10, 600_000),
+    remedy: "give a time from 10ms to 10m, such as 30s",
+  }),
+  KEYROW_RECEIVE_TIMEOUT: setting({
+    default: "10s",
+    description: "How long a request may take to arrive, head and body. Slow senders are cut off.",
+    parser: duration(100, 600_000),
+    remedy: "give a time from 100ms to 10m, such as 10s",
+  }),
+  KEYROW_MAX_REQUESTS: setting({
+    default: "400",
+    description: "How many requests may be under way at once. Beyond that the answer is 503 with Retry-After.",
+    parser: whole(1, 100_000),
+    remedy: "give a number from 1 to 100000",
+  }),
+  KEYROW_MAX_USER_REQUESTS: setting({
+    default: "8",
+    description:
+      "How many requests of one user run at once; fifty more wait for their turn, and beyond that the answer is 429 with Retry-After.",
+    parser: whole(1, 1_000),
+    remedy: "give a number from 1 to 1000",
+  }),
+  KEYROW_MAX_CONNECTIONS: setting({
+    default: "1000",
+    description: "How many connections may be open at once. Beyond that the answer is 503 with Retry-After.",
+    parser: whole(1, 100_000),
+    remedy: "give a number from 1 to 100000",
+  }),
+  KEYROW_DATABASE_CONNECTIONS: setting({
+    default: "20",
+    description: "How many connections to the database the server opens at most.",
+    parser: whole(2, 1_000),
+    remedy: "give a number from 2 to 1000",
+  }),
+  KEYROW_INTROSPECTION: setting({
+    default: "on",
+    description: "Whether the API tells its schema to whoever has a token. GraphiQL needs it.",
+    parser: yesOrNo,
+    remedy: "give on or off",
+  }),
+  CORS_ORIGINS: optional({
+    description: "The origins whose pages may call the API, exactly, with commas between. None where unset.",
+    parser: origins,
+    remedy: "give origins as browsers send them, https://app.example.com, without a path or a slash at the end",
   }),
   KEYROW_GRAPHIQL: setting({
     default: { embedded: "on", server: "off" },

@@ -1,39 +1,75 @@
 import { KeyrowError } from "./errors.ts";
-import { perUser } from "./limits.ts";
 
 interface Line {
   running: number;
-  readonly waiting: Array<() => void>;
+  readonly waiting: Set<() => void>;
 }
+
+/** How many requests run and wait at once. */
+export interface TurnLimits {
+  /** Of one user, at once. */
+  readonly running: number;
+  /** Of one user, for their turn. */
+  readonly waiting: number;
+  /** Of all users, running or waiting. */
+  readonly total: number;
+  /** How long one waits for its turn. */
+  readonly waitMs: number;
+}
+
+/** Gives turns; each must be given back. */
+export type Turns = ReturnType<typeof createTurns>;
 
 /**
  * Lets each user run so many requests at once, and so many more wait for their turn, so that nobody takes every
- * connection of the database. Throws LIMIT_EXCEEDED beyond that; a turn must be given back.
+ * connection of the database. Throws LIMIT_EXCEEDED beyond that, or where the turn does not come, and UNAVAILABLE where
+ * all users together have too many.
  */
-export function createTurns(limits: { readonly running: number; readonly waiting: number } = perUser): {
-  take(user: string): Promise<() => void>;
-} {
+export function createTurns(limits: TurnLimits): { take(user: string): Promise<() => void> } {
   const lines = new Map<string, Line>();
+  let total = 0;
 
   function giveBack(user: string, line: Line): void {
-    const next = line.waiting.shift();
+    total -= 1;
+    const [next] = line.waiting;
     // The turn goes on to who waits.
-    if (next !== undefined) next();
-    else line.running -= 1;
+    if (next !== undefined) {
+      line.waiting.delete(next);
+      next();
+    } else line.running -= 1;
     if (line.running === 0) lines.delete(user);
+  }
+
+  function wait(line: Line): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const mine = () => {
+        clearTimeout(deadline);
+        resolve();
+      };
+      const deadline = setTimeout(() => {
+        line.waiting.delete(mine);
+        total -= 1;
+        reject(tooMany("The request waited too long for the others of its user."));
+      }, limits.waitMs);
+      line.waiting.add(mine);
+    });
   }
 
   return {
     async take(user) {
-      const line = lines.get(user) ?? { running: 0, waiting: [] };
-      lines.set(user, line);
-      if (line.running < limits.running) line.running += 1;
-      else if (line.waiting.length >= limits.waiting) {
-        throw new KeyrowError("LIMIT_EXCEEDED", {
-          message: `A user may have ${limits.running + limits.waiting} requests under way at once.`,
-          hint: "wait for answers before you ask for more",
+      const line = lines.get(user) ?? { running: 0, waiting: new Set() };
+      if (line.waiting.size >= limits.waiting && line.running >= limits.running) {
+        throw tooMany(`A user may have ${limits.running + limits.waiting} requests under way at once.`);
+      }
+      if (total >= limits.total) {
+        throw new KeyrowError("UNAVAILABLE", {
+          message: "The server has as many requests under way as it takes. Try again later.",
         });
-      } else await new Promise<void>((resolve) => line.waiting.push(resolve));
+      }
+      lines.set(user, line);
+      total += 1;
+      if (line.running < limits.running) line.running += 1;
+      else await wait(line);
       let given = false;
       return () => {
         if (!given) giveBack(user, line);
@@ -41,4 +77,8 @@ export function createTurns(limits: { readonly running: number; readonly waiting
       };
     },
   };
+}
+
+function tooMany(message: string): KeyrowError {
+  return new KeyrowError("LIMIT_EXCEEDED", { message, hint: "wait for answers before you ask for more" });
 }

@@ -4,7 +4,7 @@ import test, { type ExecutionContext } from "ava";
 import type pg from "pg";
 import type { WithPgClient } from "postgraphile/@dataplan/pg";
 import { createPool, createWithPgClient, cutOff } from "../src/database.ts";
-import { sessionSettings } from "../src/session.ts";
+import { createSession } from "../src/session.ts";
 import { withConnection } from "../src/setup.ts";
 import { createTestDatabase, type TestDatabase } from "./helpers/database.ts";
 
@@ -39,7 +39,8 @@ function open(t: ExecutionContext, max = 1): Access {
   return { pool, withPgClient, rows };
 }
 
-const settings = (userId = randomUUID()) => sessionSettings({ userId, expiresAt: 0 }, "request-1");
+const settings = (userId = randomUUID()) =>
+  createSession({ statementMs: 10_000 })({ userId, expiresAt: 0 }, "request-1");
 
 /** Ends the server's side of the connections that this test's pool has. */
 async function kill(pids: readonly number[]): Promise<void> {

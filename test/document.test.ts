@@ -1,11 +1,13 @@
 import test from "ava";
 import { buildSchema, getIntrospectionQuery, parse } from "postgraphile/graphql";
+import { readConfig } from "../src/config.ts";
 import { checkVariables, createPreparer, measureDocument } from "../src/document.ts";
 import { KeyrowError } from "../src/errors.ts";
-import { documentCache, documentLimits, MAX_VARIABLE_ENTRIES } from "../src/limits.ts";
+import { documentCache, MAX_TOKENS, MAX_VARIABLE_ENTRIES } from "../src/limits.ts";
 
 const schema = buildSchema("type Query { a(l: [Int]): Query, b: Query }");
-const prepare = createPreparer();
+const { document: limits } = readConfig({}).limits;
+const prepare = createPreparer({ limits, introspection: true });
 const checkDocument = (query: string) => prepare(schema, query);
 
 const measure = (query: string) => measureDocument(parse(query));
@@ -38,9 +40,9 @@ test("the standard introspection fits", (t) => {
 });
 
 const edges: Array<[what: string, make: (size: number) => string, limit: number]> = [
-  ["depth", nested, documentLimits.depth],
-  ["fields", many, documentLimits.fields],
-  ["aliases", aliased, documentLimits.aliases],
+  ["depth", nested, limits.depth],
+  ["fields", many, limits.fields],
+  ["aliases", aliased, limits.aliases],
 ];
 for (const [what, make, limit] of edges) {
   test(`${what}: as much as the limit passes, one more is refused with the limit named`, (t) => {
@@ -53,8 +55,8 @@ for (const [what, make, limit] of edges) {
 
 const bombs: Array<[what: string, query: string]> = [
   ["a bomb of fragments", bomb(12)],
-  ["a document of too many characters", `{ a } #${"x".repeat(documentLimits.length)}`],
-  ["a document of too many tokens", `{ a(l: [${"1 ".repeat(documentLimits.tokens)}]) }`],
+  ["a document of too many characters", `{ a } #${"x".repeat(limits.characters)}`],
+  ["a document of too many tokens", `{ a(l: [${"1 ".repeat(MAX_TOKENS)}]) }`],
 ];
 for (const [what, query] of bombs) {
   test(`${what} is refused`, (t) => {

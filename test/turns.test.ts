@@ -2,8 +2,10 @@ import test from "ava";
 import { KeyrowError } from "../src/errors.ts";
 import { createTurns } from "../src/turns.ts";
 
+const limits = { running: 2, waiting: 1, total: 100, waitMs: 60_000 };
+
 test("a user runs so many at once, so many more wait, and the next is refused; others are not held up", async (t) => {
-  const turns = createTurns({ running: 2, waiting: 1 });
+  const turns = createTurns(limits);
   const [first] = [await turns.take("ana"), await turns.take("ana")];
   let third = false;
   const waiting = turns.take("ana").then((giveBack) => {
@@ -19,4 +21,24 @@ test("a user runs so many at once, so many more wait, and the next is refused; o
   (await waiting)();
   t.true(third);
   await turns.take("ana");
+});
+
+test("all users together have so many under way, and the next is UNAVAILABLE until one is given back", async (t) => {
+  const turns = createTurns({ ...limits, total: 2 });
+  const giveBack = await turns.take("ana");
+  await turns.take("bo");
+  const error = await t.throwsAsync(turns.take("cleo"), { instanceOf: KeyrowError });
+  t.is(error.code, "UNAVAILABLE");
+  giveBack();
+  await t.notThrowsAsync(turns.take("cleo"));
+});
+
+test("a turn that does not come in time is refused, and makes room for another", async (t) => {
+  const turns = createTurns({ ...limits, running: 1, total: 2, waitMs: 1 });
+  const giveBack = await turns.take("ana");
+  const error = await t.throwsAsync(turns.take("ana"), { instanceOf: KeyrowError });
+  t.is(error.code, "LIMIT_EXCEEDED");
+  await t.notThrowsAsync(turns.take("bo"));
+  giveBack();
+  await t.notThrowsAsync(turns.take("ana"));
 });

@@ -2,8 +2,8 @@ import { randomUUID } from "node:crypto";
 import { request as httpRequest } from "node:http";
 import test from "ava";
 import jwt from "jsonwebtoken";
+import { readConfig } from "../../src/config.ts";
 import { catalogue } from "../../src/errors.ts";
-import { MAX_BODY_BYTES } from "../../src/limits.ts";
 import { asAdmin, makeUser, startTestServer, type TestServer } from "../helpers/server.ts";
 
 let server: TestServer;
@@ -23,6 +23,8 @@ test.after("no canary of this file came into the log, not even later", (t) => {
   for (const canary of noted) t.false(server.log().includes(canary));
 });
 test.after.always(() => server?.stop());
+
+const { bodyBytes } = readConfig({}).limits;
 
 /** A string that stands nowhere else. */
 const canaryOf = () => `canary${randomUUID().replaceAll("-", "")}`;
@@ -373,13 +375,13 @@ test("a body over the limit is 413, whether it says its length or not", async (t
   const canary = canaryOf();
   const body = JSON.stringify({
     query: "{ currentUser { id } }",
-    padding: canary.repeat(MAX_BODY_BYTES / canary.length + 1),
+    padding: canary.repeat(bodyBytes / canary.length + 1),
   });
   for (const headers of [{}, { "transfer-encoding": "chunked" }]) {
     const got = await send({ body, headers });
     t.is(got.status, 413);
     t.deepEqual(codesOf(got), ["LIMIT_EXCEEDED"]);
-    t.regex(got.text, new RegExp(`\\b${MAX_BODY_BYTES}\\b`));
+    t.regex(got.text, new RegExp(`\\b${bodyBytes}\\b`));
     t.is(got.headers.connection, "close");
     t.false((got.text + server.log()).includes(canary));
   }

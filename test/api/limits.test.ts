@@ -1,10 +1,11 @@
 import test from "ava";
-import { pageLimits } from "../../src/limits.ts";
+import { readConfig } from "../../src/config.ts";
 import { asAdmin, makeUser, startTestServer, type TestServer } from "../helpers/server.ts";
 
 let server: TestServer;
 let ana: string;
-const ROWS = pageLimits.most + 1;
+const { page } = readConfig({}).limits;
+const ROWS = page.most + 1;
 
 test.before(async () => {
   server = await startTestServer();
@@ -22,13 +23,13 @@ const list = (args: string) => `{ userCredentials${args} { nodes { name } pageIn
 const nested = (args: string) => `{ currentUser { userCredentials${args} { nodes { name } } } }`;
 
 const sizes: Array<[args: string, rows: number]> = [
-  ["", pageLimits.standard],
-  ["(first: null)", pageLimits.standard],
+  ["", page.standard],
+  ["(first: null)", page.standard],
   ["(first: 3)", 3],
   ["(first: 0)", 0],
   ["(last: 2)", 2],
-  [`(first: ${pageLimits.most})`, pageLimits.most],
-  [`(last: ${pageLimits.most})`, pageLimits.most],
+  [`(first: ${page.most})`, page.most],
+  [`(last: ${page.most})`, page.most],
 ];
 for (const [args, rows] of sizes) {
   test(`a list${args} has ${rows} rows, a nested one too`, async (t) => {
@@ -39,8 +40,8 @@ for (const [args, rows] of sizes) {
 }
 
 const refused: Array<[args: string, code: string]> = [
-  [`(first: ${pageLimits.most + 1})`, "LIMIT_EXCEEDED"],
-  [`(last: ${pageLimits.most + 1})`, "LIMIT_EXCEEDED"],
+  [`(first: ${page.most + 1})`, "LIMIT_EXCEEDED"],
+  [`(last: ${page.most + 1})`, "LIMIT_EXCEEDED"],
   ["(first: -1)", "VALIDATION"],
   ["(last: -1)", "VALIDATION"],
   ["(first: 1, last: 1)", "VALIDATION"],
@@ -55,8 +56,8 @@ for (const [args, code] of refused) {
 test("the page size may be a variable", async (t) => {
   const query = "query ($n: Int) { userCredentials(first: $n) { nodes { name } } }";
   t.is((await server.query(ana, query, { n: 5 })).data.userCredentials.nodes.length, 5);
-  t.deepEqual((await server.query(ana, query, { n: pageLimits.most + 1 })).codes, ["LIMIT_EXCEEDED"]);
-  t.is((await server.query(ana, query)).data.userCredentials.nodes.length, pageLimits.standard);
+  t.deepEqual((await server.query(ana, query, { n: page.most + 1 })).codes, ["LIMIT_EXCEEDED"]);
+  t.is((await server.query(ana, query)).data.userCredentials.nodes.length, page.standard);
 });
 
 test("a bomb of fragments is refused before it is planned", async (t) => {

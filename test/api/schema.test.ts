@@ -14,8 +14,10 @@ import {
 } from "postgraphile/graphql";
 import { createKeyring } from "../../src/cipher/keyring.ts";
 import { createLocalCipher } from "../../src/cipher/local.ts";
+import { readConfig } from "../../src/config.ts";
 import { createPool } from "../../src/database.ts";
 import { createPreset, exposed } from "../../src/graphile.config.ts";
+import { createSession } from "../../src/session.ts";
 import { localKey } from "../cipher/contract.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
 
@@ -34,8 +36,10 @@ test.after.always(() => database?.drop());
 async function schemaOf(of: TestDatabase): Promise<GraphQLSchema> {
   const pool = createPool(of.url("keyrow_authenticator"));
   const cipher = createKeyring([createLocalCipher(localKey("local:20261123-00000001"))]);
+  const { limits } = readConfig({});
+  const parts = { pool, cipher, session: createSession(limits), limits, onRevealed: () => undefined };
   try {
-    return (await makeSchema(createPreset({ pool, cipher, maxReveals: 1, onRevealed: () => undefined }))).schema;
+    return (await makeSchema(createPreset(parts))).schema;
   } finally {
     await pool.end();
   }

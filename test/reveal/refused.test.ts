@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
 import type pg from "pg";
 import { createPool, createWithPgClient } from "../../src/database.ts";
-import { sessionSettings } from "../../src/session.ts";
+import { createSession } from "../../src/session.ts";
 import { withConnection } from "../../src/setup.ts";
 import type { TestDatabase } from "../helpers/database.ts";
 import { asAdmin, makeUser, startTestServer, type TestServer } from "../helpers/server.ts";
@@ -226,7 +226,7 @@ test("a transaction that was aborted does not count as committed, though `commit
   const pool = createPool(it.server.database.url("keyrow_authenticator"), { max: 1 });
   t.teardown(() => pool.end());
   const withPgClient = createWithPgClient(pool);
-  const settings = sessionSettings({ userId: it.ana, expiresAt: 0 }, "swallowed");
+  const settings = createSession({ statementMs: 10_000 })({ userId: it.ana, expiresAt: 0 }, "swallowed");
   const swallowing = withPgClient(settings, async (client) => {
     const { rows } = await client.query({
       text: "select * from keyrow.reveal_user_credentials($1)",

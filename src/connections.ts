@@ -1,0 +1,62 @@
+import type { IncomingMessage, Server } from "node:http";
+import type { Socket } from "node:net";
+import { catalogue, type ErrorCode } from "./errors.ts";
+
+// How long a connection beyond the limit may stay silent before it is closed without an answer.
+const SILENT_MS = 1_000;
+
+/**
+ * Counts a server's connections. Those beyond the limit get one answer, of which `isBeyond` tells, and are closed;
+ * beyond twice as many they are closed at once, for a socket costs memory as well.
+ */
+export function limitConnections(server: Server, limit: number): (request: IncomingMessage) => boolean {
+  const beyond = new WeakSet<Socket>();
+  let open = 0;
+  server.maxConnections = 2 * limit;
+  server.on("connection", (socket: Socket) => {
+    open += 1;
+    socket.once("close", () => {
+      open -= 1;
+    });
+    if (open <= limit) return;
+    beyond.add(socket);
+    socket.setTimeout(SILENT_MS, () => socket.destroy());
+  });
+  return ({ socket }) => beyond.has(socket);
+}
+
+/** What node's HTTP parser refuses, by its code; anything else is a malformed request. */
+const refusals: Readonly<Record<string, [status: string, code: ErrorCode, message: string]>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: ["408 Request Timeout", "LIMIT_EXCEEDED", "The request took too long to arrive."],
+  HPE_HEADER_OVERFLOW: ["431 Request Header Fields Too Large", "LIMIT_EXCEEDED", "The headers are too large."],
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: ["413 Payload Too Large", "LIMIT_EXCEEDED", catalogue.LIMIT_EXCEEDED.message],
+};
+
+/** Answers what never became a request: too slow, too large or no HTTP. It has a code like every answer. */
+export function answerMalformed(server: Server): void {
+  server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => {
+    if (error.code === "ECONNRESET" || !socket.writable) {
+      socket.destroy();
+      return;
+    }
+    const otherwise = ["400 Bad Request", "VALIDATION", "This is not HTTP."] as const;
+    const [status, code, message] = refusals[error.code ?? ""] ?? otherwise;
+    const body = JSON.stringify({ errors: [{ message, extensions: { code } }] });
+    const head = [
+      `HTTP/1.1 ${status}`,
+      "content-type: application/json; charset=utf-8",
+      `content-length: ${Buffer.byteLength(body)}`,
+      "cache-control: no-store",
+      "connection: close",
+    ];
+    // Half of an answer may be on its way already: then nothing may follow it.
+    if (socket.bytesWritten > 0 && hasAnswer(socket)) socket.destroy();
+    else socket.end(`${head.join("\r\n")}\r\n\r\n${body}`, () => socket.destroy());
+  });
+}
+
+/** Whether an answer on this socket has begun and not ended. Node keeps it there, as its own handler reads it. */
+function hasAnswer(socket: Socket): boolean {
+  const { _httpMessage: answer } = socket as Socket & { _httpMessage?: { headersSent: boolean } };
+  return answer?.headersSent ?? false;
+}

@@ -1,0 +1,95 @@
+import type { IncomingMessage } from "node:http";
+import { type Answer, failure, headersOf, refused } from "./answer.ts";
+import { readJsonBody } from "./body.ts";
+import { type GraphQLAnswer, type GraphQLExecutor, graphqlRequest } from "./graphql.ts";
+import type { Log } from "./log.ts";
+import type { Claims } from "./token.ts";
+import type { Turns } from "./turns.ts";
+
+/** What answers a GraphQL request. */
+export interface GraphQLParts {
+  readonly execute: GraphQLExecutor;
+  /** How many requests run at once. */
+  readonly turns: Turns;
+  /** Throws UNAUTHENTICATED. */
+  readonly verify: (authorization: string | readonly string[] | undefined) => Claims;
+  /** Makes the user's row where it is missing; absent where users are not provisioned. */
+  readonly provision: ((claims: Claims, requestId: string) => Promise<void>) | undefined;
+  readonly limits: { readonly bodyBytes: number };
+}
+
+const GRAPHQL_RESPONSE = "application/graphql-response+json";
+
+/** Answers a POST as GraphQL over HTTP says (its draft of 2024). Throws what is the whole answer's error. */
+export async function serveGraphQL(
+  parts: GraphQLParts,
+  request: IncomingMessage,
+  requestId: string,
+  log: Log,
+): Promise<Answer> {
+  // Before anything is read of the request itself.
+  const claims = parts.verify(request.headersDistinct.authorization);
+  const type = mediaType(request.headers["content-type"]);
+  if (type === undefined) return refused(415, "Send the request as application/json in UTF-8.", log);
+  const accepted = accepts(request.headers.accept);
+  if (accepted === undefined) {
+    return refused(406, "Answers are application/graphql-response+json or application/json.", log);
+  }
+  // A turn comes first: bodies that wait would fill the memory.
+  const giveBack = await parts.turns.take(claims.userId).catch((error: unknown) => tooMany(error, log));
+  if (typeof giveBack !== "function") return giveBack;
+  const result = await run(parts, request, claims, requestId, log).finally(giveBack);
+  if (result.errors !== undefined) {
+    log.info({ codes: [...new Set(result.errors.map(({ extensions }) => extensions.code))] }, "errors");
+  }
+  return {
+    status: statusOf(result, accepted),
+    body: result,
+    headers: { "content-type": `${accepted}; charset=utf-8` },
+  };
+}
+
+async function run(
+  parts: GraphQLParts,
+  request: IncomingMessage,
+  claims: Claims,
+  requestId: string,
+  log: Log,
+): Promise<GraphQLAnswer> {
+  const body = graphqlRequest(await readJsonBody(request, parts.limits.bodyBytes));
+  await parts.provision?.(claims, requestId);
+  return parts.execute(body, claims, requestId, log);
+}
+
+/** One user's flood is 429; where all together are too many, the answer is the error's own, 503. */
+function tooMany(error: unknown, log: Log): Answer {
+  const answer = failure(error, log);
+  return answer.status === 413 ? { ...answer, status: 429, headers: headersOf(429) } : answer;
+}
+
+/** Where nothing was executed, the older media type says 200 all the same (GraphQL over HTTP, section 6.4). */
+function statusOf({ data, errors }: GraphQLAnswer, accepted: string): number {
+  if (data !== undefined || errors === undefined || accepted !== GRAPHQL_RESPONSE) return 200;
+  return errors[0]?.extensions.code === "INTERNAL" ? 500 : 400;
+}
+
+function mediaType(header: string | undefined): "application/json" | undefined {
+  const [type, ...parameters] = (header ?? "")
+    .toLowerCase()
+    .split(";")
+    .map((part) => part.trim());
+  const charsets = parameters.filter((parameter) => parameter.startsWith("charset="));
+  const utf8 = charsets.every((charset) => /^charset="?utf-8"?$/.test(charset));
+  return type === "application/json" && utf8 ? type : undefined;
+}
+
+function accepts(header: string | undefined): string | undefined {
+  const wanted = (header ?? "*/*")
+    .toLowerCase()
+    .split(",")
+    .map((part) => part.split(";", 1)[0]?.trim());
+  if (wanted.includes(GRAPHQL_RESPONSE)) return GRAPHQL_RESPONSE;
+  return wanted.some((type) => ["application/json", "application/*", "*/*"].includes(type ?? ""))
+    ? "application/json"
+    : undefined;
+}

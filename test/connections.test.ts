@@ -1,0 +1,134 @@
+import { once } from "node:events";
+import { Agent, request as httpRequest } from "node:http";
+import { connect, type Socket } from "node:net";
+import test, { type ExecutionContext } from "ava";
+import { makeUser, startTestServer, type TestServer } from "./helpers/server.ts";
+
+async function serverWith(t: ExecutionContext, env: Record<string, string>): Promise<TestServer> {
+  const server = await startTestServer({ env });
+  t.teardown(() => server.stop());
+  return server;
+}
+
+/** A bare connection; what it got so far, and a promise of its end. */
+async function open(t: ExecutionContext, server: TestServer) {
+  const socket: Socket = connect(Number(new URL(server.url).port), "127.0.0.1");
+  t.teardown(() => socket.destroy());
+  let got = "";
+  socket.on("data", (chunk) => {
+    got += chunk;
+  });
+  socket.on("error", () => undefined);
+  const closed = once(socket, "close");
+  await once(socket, "connect");
+  return { socket, closed, got: () => got };
+}
+
+const post = (server: TestServer, user: string, length: number) =>
+  [
+    "POST /graphql HTTP/1.1",
+    "host: localhost",
+    "content-type: application/json",
+    `authorization: Bearer ${server.token(user)}`,
+    `content-length: ${length}`,
+    "",
+    "",
+  ].join("\r\n");
+
+/** The code of a whole answer as it came over the wire. */
+const codeOf = (answer: string) => JSON.parse(answer.slice(answer.indexOf("\r\n\r\n"))).errors[0].extensions.code;
+
+test("who sends a head slowly is answered 408 with a code, and cut off", async (t) => {
+  const server = await serverWith(t, { KEYROW_RECEIVE_TIMEOUT: "300ms" });
+  const { socket, closed, got } = await open(t, server);
+  socket.write("POST /graphql HTTP/1.1\r\nhost: localhost\r\n");
+  await closed;
+  t.regex(got(), /^HTTP\/1\.1 408 /);
+  t.is(codeOf(got()), "LIMIT_EXCEEDED");
+});
+
+test("who sends a body slowly is answered 408 with a code, and cut off, and the server goes on", async (t) => {
+  const server = await serverWith(t, { KEYROW_RECEIVE_TIMEOUT: "300ms", KEYROW_MAX_USER_REQUESTS: "1" });
+  const user = await makeUser(server.database);
+  const { socket, closed, got } = await open(t, server);
+  socket.write(`${post(server, user, 100)}{"query":`);
+  await closed;
+  t.regex(got(), /^HTTP\/1\.1 408 /);
+  t.is(codeOf(got()), "LIMIT_EXCEEDED");
+  // The turn that it held came back.
+  t.deepEqual((await server.query(user, "{ currentUser { id } }")).data, { currentUser: { id: user } });
+  t.notRegex(server.log(), /unexpected error/);
+});
+
+test("a connection that says nothing is closed in the end", async (t) => {
+  const server = await serverWith(t, { KEYROW_RECEIVE_TIMEOUT: "300ms" });
+  const { closed } = await open(t, server);
+  await t.notThrowsAsync(closed);
+});
+
+const malformed: Array<[what: string, sent: string, status: number, code: string]> = [
+  ["what is no HTTP", "hello\r\n\r\n", 400, "VALIDATION"],
+  ["headers of 20,000 bytes", `GET / HTTP/1.1\r\nx: ${"x".repeat(20_000)}\r\n\r\n`, 431, "LIMIT_EXCEEDED"],
+  [
+    "two lengths of one body",
+    "POST /graphql HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n{}",
+    400,
+    "VALIDATION",
+  ],
+  [
+    "a length beside chunks",
+    "POST /graphql HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    400,
+    "VALIDATION",
+  ],
+];
+for (const [what, sent, status, code] of malformed) {
+  test(`${what} is answered ${status} ${code}`, async (t) => {
+    const server = await serverWith(t, {});
+    const { socket, closed, got } = await open(t, server);
+    socket.write(sent);
+    await closed;
+    t.regex(got(), new RegExp(`^HTTP/1\\.1 ${status} `));
+    t.is(codeOf(got()), code);
+  });
+}
+
+/** One plain GET on a connection of its own. */
+function get(server: TestServer, agent: Agent): Promise<{ status: number; retryAfter: string | undefined }> {
+  return new Promise((resolve, reject) => {
+    const sent = httpRequest(`${server.url}/healthz`, { agent }, (response) => {
+      response.resume();
+      response.on("end", () =>
+        resolve({ status: response.statusCode ?? 0, retryAfter: response.headers["retry-after"] }),
+      );
+    });
+    sent.on("error", reject);
+    sent.end();
+  });
+}
+
+test("one connection beyond KEYROW_MAX_CONNECTIONS is told to come back, and may when another has gone", async (t) => {
+  const server = await serverWith(t, { KEYROW_MAX_CONNECTIONS: "2" });
+  const first = await open(t, server);
+  await open(t, server);
+  const agent = new Agent();
+  t.deepEqual(await get(server, agent), { status: 503, retryAfter: "1" });
+  first.socket.destroy();
+  await first.closed;
+  for (const deadline = Date.now() + 5_000; ; ) {
+    const { status } = await get(server, agent);
+    if (status === 200) break;
+    if (Date.now() > deadline) return t.fail("no room came back");
+  }
+  t.pass();
+});
+
+test("beyond twice as many a connection is closed without an answer, and a silent one beyond the limit soon", async (t) => {
+  const server = await serverWith(t, { KEYROW_MAX_CONNECTIONS: "1" });
+  await open(t, server);
+  const beyond = await open(t, server);
+  const far = await open(t, server);
+  await far.closed;
+  await beyond.closed;
+  t.deepEqual([far.got(), beyond.got()], ["", ""]);
+});
