@@ -34,15 +34,15 @@ export function cutOff(pool: pg.Pool): void {
 }
 
 /**
- * PostGraphile's access to the pool: each call is a transaction with the request's settings. The opening statements go
- * out in one write with the first query, and nothing counts before `COMMIT` has answered: after an error, PostgreSQL
- * answers `commit` with the tag ROLLBACK and no error.
+ * PostGraphile's access to the pool. With settings, a call is one query in a transaction of its own, and begin, settings,
+ * query and commit go out in one write: one round trip. Nothing counts before `COMMIT` has answered: after an error,
+ * PostgreSQL answers `commit` with the tag ROLLBACK and no error.
  */
 export function createWithPgClient(pool: pg.Pool): WithPgClient {
   const clients = inUse.get(pool) ?? new Set();
   inUse.set(pool, clients);
   const withPgClient = async <T>(
-    settings: Readonly<Record<string, string | undefined>> | null,
+    settings: Settings | null,
     callback: (client: PgClient) => T | Promise<T>,
   ): Promise<T> => {
     const client = await pool.connect();
@@ -53,10 +53,7 @@ export function createWithPgClient(pool: pg.Pool): WithPgClient {
     let broken = true;
     try {
       if (closed.has(pool)) throw new KeyrowError("UNAVAILABLE");
-      const result =
-        settings === null
-          ? await callback(clientOf(client, null))
-          : await inTransaction(client, settings, callback as (client: PgClient) => Promise<T>);
+      const result = await callback(settings === null ? plain(client) : transactional(client, settings));
       broken = false;
       return result;
     } catch (error) {
@@ -73,27 +70,7 @@ export function createWithPgClient(pool: pg.Pool): WithPgClient {
   return Object.assign(withPgClient, { release: () => undefined }) as unknown as WithPgClient;
 }
 
-async function inTransaction<T>(
-  client: pg.PoolClient,
-  settings: Readonly<Record<string, string | undefined>>,
-  callback: (client: PgClient) => Promise<T>,
-): Promise<T> {
-  const entries = Object.entries(settings).filter(([, value]) => value !== undefined);
-  const opening = Promise.all([
-    client.query("begin read write"),
-    client.query({
-      name: "settings",
-      text: "select set_config(el->>0, el->>1, true) from json_array_elements($1::json) el",
-      values: [JSON.stringify(entries)],
-    }),
-  ]);
-  const [opened, outcome] = await Promise.allSettled([opening, Promise.resolve(callback(clientOf(client, settings)))]);
-  const failed = [opened, outcome].find((step) => step.status === "rejected");
-  if (failed !== undefined) throw failed.reason;
-  const { command } = await client.query("commit");
-  if (command !== "COMMIT") throw new KeyrowError("INTERNAL");
-  return (outcome as PromiseFulfilledResult<T>).value;
-}
+type Settings = Readonly<Record<string, string | undefined>>;
 
 /** Ends a transaction where one is open; false where the connection is lost. */
 function rollBack(client: pg.PoolClient): Promise<boolean> {
@@ -101,6 +78,77 @@ function rollBack(client: pg.PoolClient): Promise<boolean> {
     () => true,
     () => false,
   );
+}
+
+/** A client without settings: for PostGraphile's own questions at the start. */
+function plain(client: pg.PoolClient): PgClient {
+  return clientWith(client, (query) => send(client, query));
+}
+
+/** A client that takes one query, and runs it in a transaction with these settings. */
+function transactional(client: pg.PoolClient, settings: Settings): PgClient {
+  let used = false;
+  return clientWith(client, async (query) => {
+    // Its transaction is over: another query would run as the login role.
+    if (used) throw new Error("a call is one query");
+    used = true;
+    checkBudget(settings);
+    const { stream } = client.connection;
+    stream.cork();
+    // In one tick, so that nothing can come between them.
+    const steps = [
+      client.query("begin read write"),
+      client.query({
+        name: "settings",
+        text: "select set_config(el->>0, el->>1, true) from json_array_elements($1::json) el",
+        values: [asJson(settings)],
+      }),
+      send(client, query),
+      client.query("commit"),
+    ] as const;
+    stream.uncork();
+    const outcomes = await Promise.allSettled(steps);
+    // What failed first is the reason; what came after it failed because of it.
+    const failed = outcomes.find((outcome) => outcome.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
+    const [, , answer, { command }] = await Promise.all(steps);
+    if (command !== "COMMIT") throw new KeyrowError("INTERNAL");
+    spend(settings, answer);
+    return answer;
+  });
+}
+
+function clientWith(client: pg.PoolClient, run: (query: PgClientQuery) => Promise<pg.QueryResult>): PgClient {
+  return {
+    rawClient: client,
+    async query<TData>(query: PgClientQuery): Promise<PgClientResult<TData>> {
+      const { rows, rowCount } = await run(query);
+      return { rows: rows as TData[], rowCount, notices: [] } as unknown as PgClientResult<TData>;
+    },
+    withTransaction() {
+      throw new Error("a call is one query, in a transaction already");
+    },
+  } as unknown as PgClient;
+}
+
+function send(client: pg.PoolClient, { text, name, values, arrayMode }: PgClientQuery): Promise<pg.QueryResult> {
+  return client.query({
+    text,
+    values: values as unknown[],
+    ...(name !== undefined && preparable(client, name) && { name }),
+    ...(arrayMode && { rowMode: "array" as const }),
+  });
+}
+
+// A request's settings are one object from first to last, and sent with each of its transactions.
+const jsonOf = new WeakMap<Settings, string>();
+
+function asJson(settings: Settings): string {
+  const known = jsonOf.get(settings);
+  if (known !== undefined) return known;
+  const json = JSON.stringify(Object.entries(settings).filter(([, value]) => value !== undefined));
+  jsonOf.set(settings, json);
+  return json;
 }
 
 // As many statements as one connection keeps prepared: a caller with many documents must not fill the server's memory.
@@ -114,41 +162,26 @@ function preparable(client: pg.PoolClient, name: string): boolean {
   return names.has(name);
 }
 
-// What each request's queries have answered so far: its settings are one object from first to last.
-const spent = new WeakMap<object, number>();
+// What each request's queries have answered so far, in characters.
+const spent = new WeakMap<Settings, number>();
 
-/** Counts the characters of an answer towards its request's budget; throws LIMIT_EXCEEDED beyond it. */
-function spend(settings: object, rows: readonly object[]): void {
+/** Counts the characters of an answer towards its request's budget. A change was made, so its answer is never refused. */
+function spend(settings: Settings, { rows, command }: pg.QueryResult<object>): void {
   let characters = spent.get(settings) ?? 0;
   for (const row of rows) {
     for (const cell of Object.values(row)) characters += typeof cell === "string" ? cell.length : 8;
   }
   spent.set(settings, characters);
-  if (characters <= MAX_RESULT_CHARACTERS) return;
+  if (command === "SELECT") checkBudget(settings);
+}
+
+/** Throws LIMIT_EXCEEDED where a request's answers hold more than one may. */
+function checkBudget(settings: Settings): void {
+  if ((spent.get(settings) ?? 0) <= MAX_RESULT_CHARACTERS) return;
   throw new KeyrowError("LIMIT_EXCEEDED", {
     message: "The answer would be too large.",
     hint: "ask for fewer rows or fields at once",
   });
-}
-
-function clientOf(client: pg.PoolClient, settings: object | null): PgClient {
-  return {
-    rawClient: client,
-    async query<TData>({ text, name, values, arrayMode }: PgClientQuery): Promise<PgClientResult<TData>> {
-      const { rows, rowCount } = await client.query({
-        text,
-        values: values as unknown[],
-        ...(name !== undefined && preparable(client, name) && { name }),
-        ...(arrayMode && { rowMode: "array" as const }),
-      });
-      if (settings !== null) spend(settings, rows);
-      return { rows: rows as TData[], rowCount, notices: [] } as unknown as PgClientResult<TData>;
-    },
-    withTransaction() {
-      // Every call has one already; a second inside it would be a savepoint that nothing here needs.
-      throw new Error(settings === null ? "ask for a client with settings" : "already in a transaction");
-    },
-  } as unknown as PgClient;
 }
 
 const reasons: Readonly<Record<string, string>> = {

@@ -50,6 +50,7 @@ async function kill(pids: readonly number[]): Promise<void> {
 }
 
 const pid = "select pg_backend_pid() as pid";
+const pidOf = (client: unknown) => (client as { rawClient: { processID: number } }).rawClient.processID;
 
 test("a call has the request's settings and role, and the connection has none of them afterwards", async (t) => {
   const { pool, rows } = open(t);
@@ -77,16 +78,12 @@ test("no call sees the settings of another that ran on the same connection, or a
   const seen = await Promise.all(
     users.map((user) =>
       withPgClient(settings(user), async (client) => {
-        const first = await client.query<{ id: string }>({ text: "select public.current_user_id() as id" });
-        const second = await client.query<{ id: string }>({ text: "select public.current_user_id() as id" });
-        return [first.rows[0]?.id, second.rows[0]?.id];
+        const { rows } = await client.query<{ id: string }>({ text: "select public.current_user_id() as id" });
+        return rows[0]?.id;
       }),
     ),
   );
-  t.deepEqual(
-    seen,
-    users.map((user) => [user, user]),
-  );
+  t.deepEqual(seen, users);
 });
 
 const wrongSettings: Array<[title: string, changed: Record<string, string>, code: string]> = [
@@ -119,22 +116,51 @@ test("a call never runs as the login role, which can read nothing", async (t) =>
 
 test("what fails is rolled back whole, and its own error is the one that surfaces", async (t) => {
   const { pool, withPgClient, rows } = open(t);
+  const half = "with half as (insert into public.notes values ('half') returning 1) select 1 / 0 from half";
   await t.throwsAsync(
-    withPgClient(settings(), async (client) => {
-      await client.query({ text: "insert into public.notes values ('half')" });
-      await client.query({ text: "select 1 / 0" });
-    }),
+    withPgClient(settings(), (client) => client.query({ text: half })),
     { code: "22012" },
   );
   await t.throwsAsync(
-    withPgClient(settings(), async (client) => {
-      await client.query({ text: "insert into public.notes values ('half')" });
+    withPgClient(settings(), async () => {
       throw new TypeError("our own");
     }),
     { message: "our own" },
   );
   t.deepEqual(await rows("select * from public.notes where text = 'half'"), []);
   t.true(pool.totalCount <= 1);
+});
+
+test("a call is one query: a second one is refused, for it would run as the login role", async (t) => {
+  const { withPgClient, rows } = open(t);
+  await t.throwsAsync(
+    withPgClient(settings(), async (client) => {
+      await client.query({ text: "insert into public.notes values ('first')" });
+      await client.query({ text: "select 1" });
+    }),
+    { message: "a call is one query" },
+  );
+  t.is((await rows("select * from public.notes where text = 'first'")).length, 1);
+});
+
+test("a call is one write to the database, whatever it has prepared", async (t) => {
+  const { pool, rows } = open(t);
+  await rows("select 1");
+  const client = await pool.connect();
+  const { stream } = client.connection;
+  client.release();
+  const writes: string[] = [];
+  const { _writev: writev, _write: write } = stream;
+  stream._writev = (...args) => {
+    writes.push("writev");
+    writev?.apply(stream, args);
+  };
+  stream._write = (...args) => {
+    writes.push("write");
+    write.apply(stream, args);
+  };
+  await rows("select $1::int", [1]);
+  t.deepEqual(writes, ["writev"]);
 });
 
 test("an error of the commit fails the call, and the connection goes on", async (t) => {
@@ -163,10 +189,9 @@ test("a connection that is killed in a query fails that call as unavailable, and
   let killed = 0;
   const error = await t.throwsAsync(
     withPgClient(settings(), async (client) => {
-      const result = await client.query<{ pid: number }>({ text: pid });
-      killed = result.rows[0]?.pid ?? 0;
       const pending = client.query({ text: "select pg_sleep(60)" });
       pending.catch(() => undefined);
+      killed = pidOf(client);
       await kill([killed]);
       return pending;
     }),
@@ -186,12 +211,11 @@ test("a connection that is killed while it idles costs no call", async (t) => {
   t.not((await rows(pid))[0].pid, before.pid);
 });
 
-test("a connection that is killed between two queries of a call fails it, and the pool recovers", async (t) => {
+test("a connection that is killed before the query of a call fails it, and the pool recovers", async (t) => {
   const { withPgClient, rows } = open(t);
   await t.throwsAsync(
     withPgClient(settings(), async (client) => {
-      const result = await client.query<{ pid: number }>({ text: pid });
-      await kill([result.rows[0]?.pid ?? 0]);
+      await kill([pidOf(client)]);
       return client.query({ text: "insert into public.notes values ('after the end')" });
     }),
   );
@@ -259,6 +283,6 @@ test("there is no transaction inside a call's transaction", async (t) => {
   const { withPgClient } = open(t);
   await t.throwsAsync(
     withPgClient(settings(), async (client) => client.withTransaction(async () => undefined)),
-    { message: "already in a transaction" },
+    { message: "a call is one query, in a transaction already" },
   );
 });
