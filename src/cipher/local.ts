@@ -1,4 +1,12 @@
-import { createCipheriv, createDecipheriv, hash, hkdfSync, type KeyObject, randomBytes } from "node:crypto";
+import {
+  createCipheriv,
+  createDecipheriv,
+  createSecretKey,
+  hash,
+  hkdfSync,
+  type KeyObject,
+  randomBytes,
+} from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { KeyrowError } from "../errors.ts";
 import type { Bound, Cipher, Plain, Sealed } from "./cipher.ts";
@@ -30,7 +38,8 @@ export function sealBytes(
   plain: Uint8Array,
 ): { tag: Buffer; body: Buffer } {
   assertLengths(key, iv);
-  const cipher = createCipheriv("aes-256-gcm", key, iv, { authTagLength: TAG_BYTES });
+  // As a KeyObject: with the bytes, Node 24 takes three times as long.
+  const cipher = createCipheriv("aes-256-gcm", createSecretKey(key), iv, { authTagLength: TAG_BYTES });
   cipher.setAAD(aad);
   // GCM is a stream mode: `update` gives all of the body and `final` none, so nothing needs joining.
   const body = cipher.update(plain);
@@ -43,7 +52,7 @@ export function openBytes(key: Uint8Array, iv: Uint8Array, aad: Uint8Array, tag:
   assertLengths(key, iv);
   // Without a fixed tag length Node accepts a tag cut to 4 bytes, which is forged in 2^32 tries.
   if (tag.length !== TAG_BYTES) throw new RangeError("the tag is not 16 bytes");
-  const decipher = createDecipheriv("aes-256-gcm", key, iv, { authTagLength: TAG_BYTES });
+  const decipher = createDecipheriv("aes-256-gcm", createSecretKey(key), iv, { authTagLength: TAG_BYTES });
   decipher.setAAD(aad).setAuthTag(tag);
   const plain = decipher.update(body);
   // `final` checks the tag: not a byte of `plain` may be used before it.
