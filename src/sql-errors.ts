@@ -36,28 +36,39 @@ const states: ReadonlyArray<[prefix: string, code: ErrorCode, message?: string]>
   // Read only: a standby, or a login that somebody has set so.
   ["25006", "UNAVAILABLE"],
   ["53", "UNAVAILABLE"],
+  // The system that the database runs on: its disk does not read or write.
+  ["58", "UNAVAILABLE"],
 ];
 
-const unreachable = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE", "ENOENT", "ETIMEDOUT", "ENOTFOUND"]);
+// What the system says of a connection that can't be made, or is no more (errno(3), getaddrinfo(3), Node's own).
+const unreachable = new Set([
+  ...["ECONNREFUSED", "ECONNRESET", "ECONNABORTED", "EPIPE", "ENOTCONN", "ENOENT", "ETIMEDOUT", "EAGAIN"],
+  ...["EHOSTUNREACH", "EHOSTDOWN", "ENETUNREACH", "ENETDOWN", "ENETRESET", "EADDRNOTAVAIL", "EMFILE", "ENFILE"],
+  ...["ENOTFOUND", "EAI_AGAIN", "ERR_STREAM_DESTROYED", "ERR_SOCKET_CLOSED"],
+]);
+// What pg and its pool say of it, in words alone.
+const lost =
+  /^(Connection terminated|timeout exceeded when trying to connect|timeout expired|Query read timeout|Client (has encountered a connection error|was closed)|Cannot use a pool after)/;
 
 /** The catalogue's error for one that the database or its driver threw, without its text; undefined for any other. */
 export function fromDatabaseError(error: unknown): KeyrowError | undefined {
   if (!(error instanceof Error)) return undefined;
-  const { code, constraint, table } = error as { code?: unknown; constraint?: unknown; table?: unknown };
+  const { code, constraint, table, severity } = error as Partial<Record<string, unknown>> & Error;
+  // It ends the connection: no request has the means to do that.
+  if (severity === "FATAL" || severity === "PANIC") return new KeyrowError("UNAVAILABLE");
   // What the log refuses is no fault of the caller's: nothing that they sent goes there unchecked.
   if (typeof table === "string" && table.startsWith("activity_logs")) return undefined;
   if (typeof constraint === "string" && Object.hasOwn(constraints, constraint)) {
     const [meaning, message] = constraints[constraint] as [ErrorCode, string];
     return new KeyrowError(meaning, { message });
   }
+  // Before SQLSTATEs: EPIPE has five letters as well.
+  if ((typeof code === "string" && unreachable.has(code)) || lost.test(error.message)) {
+    return new KeyrowError("UNAVAILABLE");
+  }
   if (typeof code === "string" && /^[0-9A-Z]{5}$/.test(code)) {
     const [, meaning, message] = states.find(([prefix]) => code.startsWith(prefix)) ?? [];
     return meaning && new KeyrowError(meaning, message === undefined ? {} : { message });
-  }
-  const lost =
-    /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error)/;
-  if ((typeof code === "string" && unreachable.has(code)) || lost.test(error.message)) {
-    return new KeyrowError("UNAVAILABLE");
   }
   return undefined;
 }

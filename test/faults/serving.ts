@@ -1,0 +1,85 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import type { ExecutionContext } from "ava";
+import { createKeyFile } from "../../src/cipher/keyfile.ts";
+import { secretKey } from "../../src/jwt-key.ts";
+import { createSigner } from "../../src/token.ts";
+import { makeTemporaryDirectory, removeWithServers } from "../helpers/cluster.ts";
+
+const cli = fileURLToPath(new URL("../../src/cli.ts", import.meta.url));
+const JWT_SECRET = "a-secret-of-forty-eight-bytes-for-these-tests-only";
+const sign = createSigner({ key: secretKey(JWT_SECRET), audience: "keyrow", issuer: undefined, userClaim: "sub" });
+
+/** A process of `keyrow serve`. */
+export interface Served {
+  readonly url: string;
+  token(userId: string): string;
+  /** What it logged so far. */
+  log(): string;
+  /** Sends it a message; the module that `preload` named may listen. */
+  send(message: unknown): void;
+  isRunning(): boolean;
+  /** Ends it in order; gives its exit code. */
+  end(): Promise<number | NodeJS.Signals>;
+}
+
+/** Runs `keyrow serve` with everything logged; `preload` is the path of a module that is loaded before it. */
+export async function serve(
+  t: ExecutionContext,
+  databaseUrl: string,
+  { env = {}, preload }: { env?: Record<string, string>; preload?: string } = {},
+): Promise<Served> {
+  const directory = makeTemporaryDirectory("keyrow-serve-");
+  t.teardown(() => removeWithServers(directory));
+  const keys = join(directory, "keys.json");
+  await createKeyFile(keys);
+  const { PATH = "", HOME = "" } = process.env;
+  const child = spawn(process.execPath, [...(preload ? ["--import", preload] : []), cli, "serve"], {
+    env: {
+      PATH,
+      HOME,
+      DATABASE_URL: databaseUrl,
+      KEYROW_KEY_FILE: keys,
+      JWT_SECRET,
+      PORT: "0",
+      LOG_LEVEL: "trace",
+      ...env,
+    },
+    stdio: ["ignore", "ignore", "pipe", "ipc"],
+  });
+  const ended = once(child, "close").then(([code, signal]) => (code ?? signal) as number | NodeJS.Signals);
+  const isRunning = () => child.exitCode === null && child.signalCode === null;
+  t.teardown(async () => {
+    if (isRunning()) child.kill("SIGKILL");
+    await ended;
+  });
+  let log = "";
+  child.stderr?.setEncoding("utf8").on("data", (chunk: string) => {
+    log += chunk;
+  });
+  return {
+    url: await listening(() => log),
+    token: (userId) => sign({ userId, expiresIn: 24 * 60 * 60 }),
+    log: () => log,
+    send: (message) => void child.send(message as string),
+    isRunning,
+    async end() {
+      child.kill("SIGTERM");
+      return ended;
+    },
+  };
+}
+
+/** The address that a server says in its log once it listens. */
+async function listening(log: () => string): Promise<string> {
+  for (const deadline = Date.now() + 30_000; Date.now() < deadline; await delay(20)) {
+    const line = log()
+      .split("\n")
+      .find((one) => one.includes('"msg":"ready"'));
+    if (line !== undefined) return `http://127.0.0.1:${JSON.parse(line).port}`;
+  }
+  throw new Error(`it does not listen: ${log()}`);
+}
