@@ -8,9 +8,15 @@ export interface MissingKey {
   readonly credentials: number;
 }
 
+// It reads every row.
+const census: pg.QueryConfig & pg.ClientConfig = {
+  text: "select * from keyrow.key_census()",
+  query_timeout: 10 * 60_000,
+};
+
 /** The keys that rows need and the cipher doesn't hold. */
 export async function missingKeys(pool: pg.Pool, cipher: Cipher): Promise<MissingKey[]> {
-  const { rows } = await pool.query<{ key_id: string; credentials: string }>("select * from keyrow.key_census()");
+  const { rows } = await pool.query<{ key_id: string; credentials: string }>(census);
   return rows
     .filter(({ key_id }) => !cipher.holds(key_id))
     .map(({ key_id, credentials }) => ({ keyId: key_id, credentials: Number(credentials) }));

@@ -8,7 +8,8 @@ export function createPool(connectionString: string, options: pg.PoolConfig = {}
   const pool = new pg.Pool({
     connectionString,
     max: 20,
-    connectionTimeoutMillis: 10_000,
+    // Less than the five seconds in which a database that is back is used again.
+    connectionTimeoutMillis: 4_000,
     keepAlive: true,
     // Short queries all: planning for JIT costs more than it saves.
     // What the login's own defaults say must not count: whoever has its password can change them.
@@ -33,6 +34,40 @@ export function cutOff(pool: pg.Pool): void {
   for (const client of inUse.get(pool) ?? []) client.connection.stream.destroy();
 }
 
+// PostgreSQL answers the opening of a transaction at once. If it does not, whatever cut that connection off without a
+// word cut off all that there were; a packet filter, or a machine that is gone, may never say so.
+const OPENING_MS = 3_000;
+const made = new WeakMap<pg.PoolClient, number>();
+const silent = new WeakMap<pg.Pool, number>();
+
+/** A connection that was made since one last fell silent. */
+async function connect(pool: pg.Pool): Promise<pg.PoolClient> {
+  for (;;) {
+    const client = await pool.connect();
+    const since = made.get(client) ?? performance.now();
+    made.set(client, since);
+    if (since > (silent.get(pool) ?? 0)) return client;
+    client.release(true);
+    client.connection.stream.destroy();
+  }
+}
+
+/** Waits for what PostgreSQL answers at once, and gives the connection up if it does not. */
+function atOnce<T>(pool: pg.Pool, client: pg.PoolClient, answer: Promise<T>): Promise<T> {
+  let waiting = true;
+  const giveUp = () => {
+    if (!waiting) return;
+    silent.set(pool, performance.now());
+    client.connection.stream.destroy();
+  };
+  // What has arrived while this process itself stood still is read first.
+  const timer = setTimeout(() => setImmediate(giveUp), OPENING_MS);
+  return answer.finally(() => {
+    waiting = false;
+    clearTimeout(timer);
+  });
+}
+
 /**
  * PostGraphile's access to the pool. With settings, a call is one query in a transaction of its own, and begin, settings,
  * query and commit go out in one write: one round trip. Nothing counts before `COMMIT` has answered: after an error,
@@ -45,7 +80,7 @@ export function createWithPgClient(pool: pg.Pool): WithPgClient {
     settings: Settings | null,
     callback: (client: PgClient) => T | Promise<T>,
   ): Promise<T> => {
-    const client = await pool.connect();
+    const client = await connect(pool);
     // A client that is lost while it is checked out would end the process.
     const onError = () => undefined;
     client.on("error", onError);
@@ -53,7 +88,7 @@ export function createWithPgClient(pool: pg.Pool): WithPgClient {
     let broken = true;
     try {
       if (closed.has(pool)) throw new KeyrowError("UNAVAILABLE");
-      const result = await callback(settings === null ? plain(client) : transactional(client, settings));
+      const result = await callback(settings === null ? plain(client) : transactional(pool, client, settings));
       broken = false;
       return result;
     } catch (error) {
@@ -86,7 +121,7 @@ function plain(client: pg.PoolClient): PgClient {
 }
 
 /** A client that takes one query, and runs it in a transaction with these settings. */
-function transactional(client: pg.PoolClient, settings: Settings): PgClient {
+function transactional(pool: pg.Pool, client: pg.PoolClient, settings: Settings): PgClient {
   let used = false;
   return clientWith(client, async (query) => {
     // Its transaction is over: another query would run as the login role.
@@ -97,7 +132,7 @@ function transactional(client: pg.PoolClient, settings: Settings): PgClient {
     stream.cork();
     // In one tick, so that nothing can come between them.
     const steps = [
-      client.query("begin read write"),
+      atOnce(pool, client, client.query("begin read write")),
       client.query({
         name: "settings",
         text: "select set_config(el->>0, el->>1, true) from json_array_elements($1::json) el",
@@ -182,6 +217,12 @@ function checkBudget(settings: Settings): void {
     message: "The answer would be too large.",
     hint: "ask for fewer rows or fields at once",
   });
+}
+
+/** Asks the database for a sign of life; rejects where it gives none. */
+export async function isAlive(pool: pg.Pool): Promise<void> {
+  const sign: pg.QueryConfig & pg.ClientConfig = { text: "select", query_timeout: OPENING_MS };
+  await pool.query(sign);
 }
 
 const reasons: Readonly<Record<string, string>> = {

@@ -7,7 +7,7 @@ import { keyMissing, missingKeys } from "./census.ts";
 import type { Cipher } from "./cipher/cipher.ts";
 import type { Config } from "./config.ts";
 import { createCors } from "./cors.ts";
-import { createPool, cutOff, unreachable } from "./database.ts";
+import { createPool, cutOff, isAlive, unreachable } from "./database.ts";
 import { createPreset } from "./graphile.config.ts";
 import { graphiqlPage } from "./graphiql.ts";
 import { createExecutor } from "./graphql.ts";
@@ -47,7 +47,11 @@ const RELEASE_MS = 500;
 
 /** Checks the login's rights and the keys, then serves. Throws codes of the start. */
 export async function serve(config: Config, parts: ServeParts): Promise<Serving> {
-  const pool = createPool(parts.databaseUrl, { max: config.limits.databaseConnections });
+  const pool = createPool(parts.databaseUrl, {
+    max: config.limits.databaseConnections,
+    // Longer than any statement may take: PostgreSQL would have answered.
+    query_timeout: config.limits.statementMs + 5_000,
+  });
   try {
     await checkRights(pool);
     await checkSchema(pool);
@@ -104,7 +108,7 @@ async function serveOn(pool: pg.Pool, config: Config, parts: ServeParts): Promis
       cors: createCors(config.corsOrigins),
       verify: createVerifier(rules),
       provision: config.jwt.provision ? createProvisioner(pool, session) : undefined,
-      checks: { database: async () => void (await pool.query("select")), cipher: () => cipher.check() },
+      checks: { database: () => isAlive(pool), cipher: () => cipher.check() },
       page: config.graphiql ? graphiqlPage(handle) : undefined,
       log,
     });

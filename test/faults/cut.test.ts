@@ -1,6 +1,6 @@
 import test from "ava";
 import { withConnection } from "../../src/setup.ts";
-import { isBack, onlyUnavailable, startLoad } from "./load.ts";
+import { isBack, isBackFor, onlyUnavailable, startLoad } from "./load.ts";
 import { startPostgres } from "./postgres.ts";
 import { createNetwork } from "./proxy.ts";
 import { serve } from "./serving.ts";
@@ -41,6 +41,21 @@ test("connections reset by the network under load cost the requests on them alon
   await load.more(20);
   await load.settle();
   t.true(reset >= 20);
+  onlyUnavailable(t, load.refusals);
+  t.is(await served.end(), 0);
+});
+
+test("connections that fall silent are given up, and new ones take their place", async (t) => {
+  const postgres = await startPostgres(t);
+  const network = await createNetwork(t, postgres.socketFile);
+  const served = await serve(t, network.through(postgres.url("keyrow_authenticator")));
+  const load = await startLoad(t, postgres, served);
+  await load.more(60);
+  t.true(network.silence() >= 2);
+  network.restore();
+  await isBackFor(t, postgres, served);
+  await load.more(20);
+  await load.settle();
   onlyUnavailable(t, load.refusals);
   t.is(await served.end(), 0);
 });

@@ -58,10 +58,7 @@ export interface Load {
 
 /** Begins a load on a server; its users are made in the database. */
 export async function startLoad(t: ExecutionContext, postgres: Postgres, served: Served): Promise<Load> {
-  const users = Array.from({ length: USERS }, () => randomUUID());
-  await withConnection(postgres.url("postgres"), (client) =>
-    client.query("insert into public.users (id, name) select id, 'load' from unnest($1::uuid[]) id", [users]),
-  );
+  const users = await makeUsers(postgres, USERS);
   const ledgers = users.map((user) => ({ user, written: new Map<string, Written>() }));
   const revealed: Revealed[] = [];
   const wrong: string[] = [];
@@ -147,6 +144,14 @@ export async function startLoad(t: ExecutionContext, postgres: Postgres, served:
   };
 }
 
+async function makeUsers(postgres: Postgres, count: number): Promise<string[]> {
+  const users = Array.from({ length: count }, () => randomUUID());
+  await withConnection(postgres.url("postgres"), (client) =>
+    client.query("insert into public.users (id, name) select id, 'load' from unnest($1::uuid[]) id", [users]),
+  );
+  return users;
+}
+
 /** Waits until a count has grown by so many. */
 async function grown(count: () => number, wanted: number, what: string): Promise<void> {
   const aim = count() + wanted;
@@ -196,6 +201,18 @@ export async function isBack(t: ExecutionContext, load: Load, ms = 5_000): Promi
   const deadline = Date.now() + ms;
   while (load.served() === before && Date.now() < deadline) await delay(5);
   t.true(load.served() > before, `served again within ${ms} ms`);
+}
+
+/** Asserts as `isBack` does, for somebody who asks now and did not before: others may wait for what never comes. */
+export async function isBackFor(t: ExecutionContext, postgres: Postgres, served: Served, ms = 5_000): Promise<void> {
+  const [user] = await makeUsers(postgres, 1);
+  const deadline = Date.now() + ms;
+  const query = "{ userCredentials { nodes { name } } }";
+  const ask = async () => (await post(served.url, served.token(user ?? ""), { query })).codes;
+  let codes = await ask();
+  while (codes.length > 0 && Date.now() < deadline) codes = await ask();
+  t.deepEqual(codes, []);
+  t.true(Date.now() < deadline, `served again within ${ms} ms`);
 }
 
 /** Asserts that nothing was refused but for want of the database. */

@@ -10,7 +10,7 @@ export interface Network {
   /** Resets every connection, as a router that forgets them does. */
   reset(): number;
   /** From now on nothing goes through any connection there is, and nobody is told; new ones are taken and go nowhere. */
-  silence(): void;
+  silence(): number;
   /** New connections go through again; those that fell silent stay so. */
   restore(): void;
 }
@@ -58,6 +58,7 @@ export async function createNetwork(t: ExecutionContext, socketFile: string): Pr
         near.pause();
         far?.pause();
       }
+      return open.size;
     },
     restore() {
       silent = false;
