@@ -144,7 +144,8 @@ export async function startLoad(t: ExecutionContext, postgres: Postgres, served:
   };
 }
 
-async function makeUsers(postgres: Postgres, count: number): Promise<string[]> {
+/** Makes users in the database; gives their ids. */
+export async function makeUsers(postgres: Postgres, count: number): Promise<string[]> {
   const users = Array.from({ length: count }, () => randomUUID());
   await withConnection(postgres.url("postgres"), (client) =>
     client.query("insert into public.users (id, name) select id, 'load' from unnest($1::uuid[]) id", [users]),

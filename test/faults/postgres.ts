@@ -14,9 +14,7 @@ export interface Postgres {
   readonly socketFile: string;
   /** Ends the postmaster as a machine that loses its power does: nothing is flushed, nobody is told. */
   kill(): Promise<void>;
-  /** Resolves when the postmaster has gone, asked or not. */
-  exited(): Promise<void>;
-  /** Starts it again on what it left; resolves when it takes connections. */
+  /** Ends it if it runs, and starts it again on what it left; resolves when it takes connections. */
   start(): Promise<void>;
 }
 
@@ -27,9 +25,10 @@ export async function startPostgres(
   t: ExecutionContext,
   { settings = {}, within }: { settings?: Record<string, string>; within?: string } = {},
 ): Promise<Postgres> {
-  const made = within ?? makeTemporaryDirectory("keyrow-faults-");
-  t.teardown(() => removeWithServers(made));
-  const options = { directory: join(made, "cluster"), password: SUPERUSER, settings };
+  const directory = within ?? makeTemporaryDirectory("keyrow-faults-");
+  // A directory that was given is removed by whoever gave it.
+  if (within === undefined) t.teardown(() => removeWithServers(directory));
+  const options = { directory: join(directory, "cluster"), password: SUPERUSER, settings };
   let server: Embedded = await startEmbedded(options);
   t.teardown(() => server.stop());
   await prepareTemplate(server);
@@ -42,7 +41,6 @@ export async function startPostgres(
       process.kill(Number(pid), "SIGKILL");
       await server.exited;
     },
-    exited: () => server.exited,
     async start() {
       await server.stop();
       server = await startEmbedded(options);

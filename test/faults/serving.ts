@@ -16,11 +16,12 @@ const sign = createSigner({ key: secretKey(JWT_SECRET), audience: "keyrow", issu
 /** A process of `keyrow serve`. */
 export interface Served {
   readonly url: string;
-  token(userId: string): string;
+  /** A token of a day, or of so many seconds. */
+  token(userId: string, expiresIn?: number): string;
   /** What it logged so far. */
   log(): string;
-  /** Sends it a message; the module that `preload` named may listen. */
-  send(message: unknown): void;
+  /** Moves the clock of a server that `./clock.ts` was loaded into, to so many ms from the true time. */
+  moveClock(ms: number): Promise<void>;
   isRunning(): boolean;
   /** Ends it in order; gives its exit code. */
   end(): Promise<number | NodeJS.Signals>;
@@ -62,9 +63,13 @@ export async function serve(
   });
   return {
     url: await listening(() => log),
-    token: (userId) => sign({ userId, expiresIn: 24 * 60 * 60 }),
+    token: (userId, expiresIn = 24 * 60 * 60) => sign({ userId, expiresIn }),
     log: () => log,
-    send: (message) => void child.send(message as string),
+    async moveClock(ms) {
+      const moved = once(child, "message");
+      child.send(ms);
+      await moved;
+    },
     isRunning,
     async end() {
       child.kill("SIGTERM");
