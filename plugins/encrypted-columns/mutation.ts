@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { PgCodecWithAttributes, PgResource } from "postgraphile/@dataplan/pg";
 import { type FieldArgs, lambda, object, type Step, specFromNodeId } from "postgraphile/grafast";
+import { KeyrowError } from "../../src/errors.ts";
 import type { EncryptedColumn } from "./column.ts";
 import type { EncryptedColumnsOptions } from "./options.ts";
 import type { RequestContext } from "./reveal.ts";
@@ -37,6 +38,7 @@ export function sealIntoInsert(
     const id = randomUUID();
     const columns: Columns = {};
     for (const one of encrypted) {
+      refuseNulls(one, byColumn, names);
       const row = rowToInsert(one, byColumn, pgSettings ?? {});
       const missing = Object.entries(row).filter(([column, value]) => value !== null && byColumn[column] == null);
       Object.assign(columns, { [one.primaryKey]: id }, Object.fromEntries(missing));
@@ -44,6 +46,14 @@ export function sealIntoInsert(
     }
     return setAll(columns);
   });
+}
+
+/** Refuses null where the tag has a default: a column is set once, and a value is bound to what is set. */
+function refuseNulls({ tag }: EncryptedColumn, byColumn: Inputs, names: ReadonlyMap<string, string>): void {
+  const column = [...tag.insert.keys()].find((name) => byColumn[name] === null);
+  if (column === undefined) return;
+  const message = `"${names.get(column)}" can't be null. Leave it out for what it is by default.`;
+  throw new KeyrowError("VALIDATION", { message });
 }
 
 /** The step that seals what an update mutation is given, for the row as the caller sees it. */

@@ -226,6 +226,14 @@ test("set makes a revoked credential active again", async (t) => {
   t.like(data.setUserCredential, { created: false, userCredential: { id, isActive: true, value: "again" } });
 });
 
+test("create refuses null where the table has none", async (t) => {
+  const ana = await person();
+  for (const field of ["scope", "metadata"]) {
+    const userCredential = { provider: "p", name: "n", value: "v", type: "SECRET", [field]: null };
+    t.deepEqual((await server.query(ana, create, { userCredential })).codes, ["VALIDATION"], field);
+  }
+});
+
 test("set refuses null where the table has none", async (t) => {
   const ana = await person();
   for (const created of [true, false]) {
