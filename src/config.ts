@@ -21,6 +21,8 @@ export interface Config {
   /** `path` is absolute; `mayCreate` where nobody named the file, so that a mistyped path never gets a new key. */
   readonly keyFile: { readonly path: string; readonly mayCreate: boolean };
   readonly allowMissingKeys: boolean;
+  /** The PostgreSQL setting that `current_user_id()` reads. */
+  readonly userSetting: string;
   readonly limits: Limits;
   readonly introspection: boolean;
   /** Exact origins whose pages may call the API. */
@@ -60,10 +62,22 @@ export function readConfig(env: Environment = process.env, mode: Mode = "embedde
 
 /** The address that `keyrow migrate` works on; throws CONFIG_INVALID where it is missing or malformed. */
 export function readMigrateUrl(env: Environment = process.env): string {
+  return readRequired("MIGRATE_DATABASE_URL", env);
+}
+
+/** What `keyrow adopt` reads: the application's database, and the setting that its `current_user_id()` is said to read. */
+export function readAdoption(env: Environment = process.env): { readonly url: string; readonly userSetting: string } {
+  return { url: readRequired("ADOPT_DATABASE_URL", env), userSetting: readRequired("KEYROW_USER_SETTING", env) };
+}
+
+function readRequired(
+  name: "MIGRATE_DATABASE_URL" | "ADOPT_DATABASE_URL" | "KEYROW_USER_SETTING",
+  env: Environment,
+): string {
   const problems: string[] = [];
-  const url = readSetting("MIGRATE_DATABASE_URL", env, "server", problems) as string | undefined;
-  if (url !== undefined) return url;
-  const [problem = `MIGRATE_DATABASE_URL: it is not set; ${settings.MIGRATE_DATABASE_URL.remedy}`] = problems;
+  const value = readSetting(name, env, "server", problems) as string | undefined;
+  if (value !== undefined) return value;
+  const [problem = `${name}: it is not set; ${settings[name].remedy}`] = problems;
   throw new KeyrowError("CONFIG_INVALID", { message: problem, hint: "`keyrow help config` lists every setting." });
 }
 
@@ -147,6 +161,7 @@ function toConfig(values: Values, mode: Mode): Config {
       mayCreate: values.KEYROW_KEY_FILE === undefined && mode === "embedded",
     }),
     allowMissingKeys: values.KEYROW_ALLOW_MISSING_KEYS,
+    userSetting: values.KEYROW_USER_SETTING,
     limits: toLimits(values),
     introspection: values.KEYROW_INTROSPECTION,
     corsOrigins: values.CORS_ORIGINS ?? [],

@@ -34,6 +34,8 @@ const when: Record<ErrorCode, string> = {
   DATABASE_UNREACHABLE: "a command or the start finds no database, or can't log in",
   DATABASE_RIGHTS: "at the start: the server's login may do more than it should, or less than it must",
   SCHEMA_BEHIND: "at the start: migrations are missing, or are newer than this version",
+  IDENTITY_MISMATCH:
+    "at the start: `current_user_id()` does not give the user whose claims are set, or gives one without claims",
   MIGRATION_FAILED: "a migration met something that it did not expect",
   USAGE: "a command line that can't be understood",
 };

@@ -33,6 +33,7 @@ export const catalogue = {
   DATABASE_UNREACHABLE: { status: 500, message: "The database can't be reached." },
   DATABASE_RIGHTS: { status: 500, message: "The server's database login has the wrong rights." },
   SCHEMA_BEHIND: { status: 500, message: "The database schema is not the one this version needs." },
+  IDENTITY_MISMATCH: { status: 500, message: "The database does not see who is asking." },
   MIGRATION_FAILED: { status: 500, message: "A migration failed; the database is as it was before it." },
   USAGE: { status: 400, message: "The command was not understood." },
 } as const satisfies Record<string, Entry>;

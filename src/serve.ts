@@ -11,6 +11,7 @@ import { createPool, cutOff, isAlive, unreachable } from "./database.ts";
 import { createPreset } from "./graphile.config.ts";
 import { graphiqlPage } from "./graphiql.ts";
 import { createExecutor } from "./graphql.ts";
+import { checkIdentity } from "./identity.ts";
 import { documentCache, MAX_WAITING } from "./limits.ts";
 import type { Log } from "./log.ts";
 import { createProvisioner } from "./provision.ts";
@@ -45,7 +46,7 @@ export interface Serving {
 const GRACE_MS = 3_500;
 const RELEASE_MS = 500;
 
-/** Checks the login's rights and the keys, then serves. Throws codes of the start. */
+/** Checks the login's rights, whom the database sees asking, and the keys, then serves. Throws codes of the start. */
 export async function serve(config: Config, parts: ServeParts): Promise<Serving> {
   const pool = createPool(parts.databaseUrl, {
     max: config.limits.databaseConnections,
@@ -55,6 +56,7 @@ export async function serve(config: Config, parts: ServeParts): Promise<Serving>
   try {
     await checkRights(pool);
     await checkSchema(pool);
+    await checkIdentity(pool, { userSetting: config.userSetting, ...config.limits });
     await checkKeys(pool, config, parts);
     return await serveOn(pool, config, parts);
   } catch (error) {
@@ -74,7 +76,7 @@ async function checkKeys(pool: pg.Pool, { allowMissingKeys }: Config, { cipher, 
 async function serveOn(pool: pg.Pool, config: Config, parts: ServeParts): Promise<Serving> {
   const { cipher, rules, log } = parts;
   const { limits } = config;
-  const session = createSession(limits);
+  const session = createSession({ userSetting: config.userSetting, ...limits });
   const toucher = createToucher(pool, log);
   const preset = createPreset({
     pool,

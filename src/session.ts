@@ -1,13 +1,22 @@
+import { KEYROW_CLAIM } from "./settings.ts";
 import type { Claims } from "./token.ts";
 
 /** What a request sets in each of its transactions, by name. */
 export type Session = (claims: Claims, requestId: string) => Record<string, string>;
 
+/** What the settings of requests are made of. */
+export interface SessionOptions {
+  /** What the application's `current_user_id()` reads; the plugins and `mayOpen` read Keyrow's own. */
+  readonly userSetting?: string;
+  readonly statementMs: number;
+}
+
 /** Makes the settings of requests. Every name is always set, so that nothing is left to chance. */
-export function createSession({ statementMs }: { readonly statementMs: number }): Session {
+export function createSession({ userSetting = KEYROW_CLAIM, statementMs }: SessionOptions): Session {
   return (claims, requestId) => ({
     role: "keyrow_user",
-    "jwt.claims.user_id": claims.userId,
+    [userSetting]: claims.userId,
+    [KEYROW_CLAIM]: claims.userId,
     "request.jwt.claims": "",
     "keyrow.request_id": requestId,
     // What is answered is on disk: a reveal is on the record before its value is opened.

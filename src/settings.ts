@@ -14,6 +14,9 @@ export interface Setting<T> {
   readonly remedy: string;
 }
 
+/** The PostgreSQL setting that always holds the asking user's id, whatever else does. */
+export const KEYROW_CLAIM = "jwt.claims.user_id";
+
 type WithDefault<T> = Setting<T> & Required<Pick<Setting<T>, "default">>;
 
 const setting = <T>(it: WithDefault<T>): Setting<T> => it;
@@ -75,6 +78,18 @@ const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"]
 // RFC 7519, section 4.1, and what provisioning reads: none of these can name a user as well.
 const takenClaims = ["iss", "aud", "exp", "nbf", "iat", "jti", "email", "email_verified", "name"];
 
+// As PostgreSQL takes a name of one's own, letter by letter; these two mean something else in a request.
+const settingName = z
+  .string()
+  .regex(
+    /^[a-z_][a-z0-9_]{0,62}(\.[a-z_][a-z0-9_]{0,62}){1,2}$/,
+    "it is not the name of a PostgreSQL setting of one's own",
+  )
+  .refine(
+    (name) => !["request.jwt.claims", "keyrow.request_id"].includes(name),
+    "this setting has a meaning of its own",
+  );
+
 /** Every setting there is. What the help, the reference page and the reader know of settings, they know from here. */
 export const settings = {
   PORT: setting({
@@ -105,6 +120,19 @@ export const settings = {
     description: "The address of the database for `keyrow migrate`, as the login keyrow_migrate.",
     parser: databaseUrl,
     remedy: "give an address as in postgres://keyrow_migrate:password@host:5432/database",
+  }),
+  ADOPT_DATABASE_URL: optional({
+    description:
+      "The address of the database for `keyrow adopt`, as the application's owner, who sees all its rows. It is only read from.",
+    parser: databaseUrl,
+    remedy: "give an address as in postgres://app_owner:password@host:5432/database",
+  }),
+  KEYROW_USER_SETTING: setting({
+    default: KEYROW_CLAIM,
+    description:
+      "The PostgreSQL setting that the application's `current_user_id()` reads; each request sets it to the user's id. `keyrow adopt --check` finds it.",
+    parser: settingName,
+    remedy: "give two or three lower-case words with dots between them, as in app.user_id",
   }),
   JWT_SECRET: optional({
     description:

@@ -78,6 +78,13 @@ test("a secret never shows when the configuration is printed or serialized", asy
 });
 
 const accepted: Array<[title: string, env: Environment, get: (config: Config) => unknown, expected: unknown]> = [
+  ["the usual setting of the user's id", {}, (it) => it.userSetting, "jwt.claims.user_id"],
+  [
+    "an application's setting of the user's id",
+    { KEYROW_USER_SETTING: "app.user_id" },
+    (it) => it.userSetting,
+    "app.user_id",
+  ],
   ["port 0, which is any free one", { PORT: "0" }, (it) => it.port, 0],
   ["the last port", { PORT: "65535" }, (it) => it.port, 65_535],
   ["an IPv6 address", { HOST: "::1" }, (it) => it.host, "::1"],
@@ -160,6 +167,11 @@ const refused: Array<[title: string, env: Environment, expected: RegExp]> = [
   ["a negative port", { PORT: "-1" }, /^PORT: /],
   ["a port in hexadecimal", { PORT: "0x10" }, /^PORT: /],
   ["a port with a space", { PORT: " 80" }, /^PORT: /],
+  ["a user setting of one word", { KEYROW_USER_SETTING: mark }, /^KEYROW_USER_SETTING: .*app\.user_id$/],
+  ["a user setting in capitals", { KEYROW_USER_SETTING: `app.${mark}_Id` }, /^KEYROW_USER_SETTING: /],
+  ["a user setting that ends a statement", { KEYROW_USER_SETTING: `app.${mark}'` }, /^KEYROW_USER_SETTING: /],
+  ["a user setting of four words", { KEYROW_USER_SETTING: `a.b.c.${mark}` }, /^KEYROW_USER_SETTING: /],
+  ["the claims as JSON", { KEYROW_USER_SETTING: "request.jwt.claims" }, /^KEYROW_USER_SETTING: .*of its own/],
   ["a host with a port", { HOST: `${mark}:80` }, /^HOST: .*without port/],
   ["a host with a scheme", { HOST: `http://${mark}` }, /^HOST: /],
   ["a directory with a newline", { KEYROW_DATA_DIR: `${mark}\n` }, /^KEYROW_DATA_DIR: it is not a path/],
