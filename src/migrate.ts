@@ -16,7 +16,16 @@ export async function migrateDatabase(url: string, progress: (line: string) => v
     return schemaVersion(client);
   });
   refuseUnknown(unknown);
-  await migrate(asOwner(url), progress);
+  try {
+    await migrate(asOwner(url), progress);
+  } catch (cause) {
+    // What is in the way of the first migrations is what an application has of its own.
+    if (!(cause instanceof KeyrowError && cause.code === "MIGRATION_FAILED" && cause.hint === undefined)) throw cause;
+    throw new KeyrowError("MIGRATION_FAILED", {
+      hint: "Run `keyrow adopt --check`: it names what an application has that is in the way.",
+      cause,
+    });
+  }
   return pending;
 }
 
@@ -42,6 +51,6 @@ async function checkFoundation(client: pg.Client): Promise<void> {
   if (rows.length === 0) return;
   throw new KeyrowError("MIGRATION_FAILED", {
     message: `The database has no ${rows.map(({ missing }) => missing).join(", no ")}.`,
-    hint: "Bring your application's own, or run what `keyrow setup --print --with-foundation` prints.",
+    hint: "Bring your application's own (`keyrow adopt --check` says how), or run what `keyrow setup --print --with-foundation` prints.",
   });
 }

@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import { version } from "../version.ts";
+import { adopt } from "./adopt.ts";
 import { examples, helpWidth } from "./command.ts";
 import { db } from "./db.ts";
 import { handover } from "./handover.ts";
@@ -12,7 +13,7 @@ import { start } from "./start.ts";
 import { token } from "./token.ts";
 
 // A command's module is cheap: what it works with is imported by its action, so that help and typing errors are fast.
-const commands = [start, serve, migrate, setup, token, keys, handover, db, help];
+const commands = [start, serve, migrate, setup, adopt, token, keys, handover, db, help];
 
 /** The whole of `keyrow`; it throws a CommanderError instead of leaving the process. */
 export const program = new Command("keyrow")

@@ -1,0 +1,229 @@
+import { readFile } from "node:fs/promises";
+import { migrationsFolder } from "../setup.ts";
+import type { Column, Facts, Table } from "./facts.ts";
+import { BY_OWNER, type Finding, identifier, shown, tableOf } from "./finding.ts";
+import { allows } from "./rights.ts";
+
+/** What Keyrow's own `log_credential_event` writes. */
+const written: Readonly<Record<string, string>> = {
+  user_id: "uuid",
+  workspace_id: "uuid",
+  action: 'public."ActivityAction"',
+  entity_type: 'public."EntityType"',
+  entity_id: "uuid",
+  details: "jsonb",
+};
+
+/** What is in a skeleton where only the application's owner knows what to write. */
+export const TO_FILL_IN = "/* fill in: ";
+
+/** What an application's activity log needs that Keyrow's own has: rights, a policy, a function that fills it. */
+export function logFindings(facts: Facts, stockSeam: string): Finding[] {
+  const table = tableOf(facts, "activity_logs");
+  if (table === undefined) return [];
+  return [...formFindings(facts, table, stockSeam), ...keyFindings(table), ...insertFindings(facts, table)];
+}
+
+/** Why Keyrow's own function can't fill this log: a line each. */
+export function misfits({ columns }: Table): string[] {
+  return [
+    ...Object.entries(written).flatMap(([name, type]) => {
+      const found = columns.find((one) => one.name === name);
+      if (found === undefined) return [`it has no ${name}`];
+      return found.type === type ? [] : [`${name} has the type ${shown(found.type)}`];
+    }),
+    ...columns
+      .filter(({ name, notNull, filled }) => notNull && !filled && !(name in written))
+      .map(({ name }) => `${shown(name)} can't be null and has no default`),
+    // Without claims there is no user, and for a USER credential no workspace.
+    ...columns
+      .filter(({ name, notNull }) => notNull && ["user_id", "workspace_id"].includes(name))
+      .map(({ name }) => `${name} can't be null`),
+    // The entry about a deletion is written when the row it points to is gone.
+    ...columns
+      .filter(({ name, refers }) => refers !== null && name in written)
+      .map(({ name, refers }) => `${name} refers to ${shown(refers?.table ?? "")}`),
+  ];
+}
+
+/** Whether the function that fills the log is missing, Keyrow's own, or one with places left to fill in. */
+export function seamState({ routines }: Facts, stockSeam: string): "missing" | "stock" | "unfinished" | "own" {
+  const seam = routines.find(({ schema, name }) => schema === "keyrow" && name === "log_credential_event");
+  if (seam === undefined) return "missing";
+  if (seam.source === stockSeam) return "stock";
+  return seam.source.includes(TO_FILL_IN) ? "unfinished" : "own";
+}
+
+function formFindings(facts: Facts, table: Table, stockSeam: string): Finding[] {
+  const reasons = misfits(table);
+  const state = seamState(facts, stockSeam);
+  if (reasons.length === 0 || state === "own") return [];
+  const what = `public.activity_logs is not filled as Keyrow's own is: ${reasons.join("; ")}.`;
+  const name = "log.form";
+  if (state === "missing") {
+    const remedy =
+      "after `keyrow migrate`, replace keyrow.log_credential_event: `keyrow adopt --sql after` prints a skeleton";
+    return [{ name, severity: "note", what, remedy }];
+  }
+  const remedy =
+    state === "stock"
+      ? "replace keyrow.log_credential_event: `keyrow adopt --sql after` prints a skeleton"
+      : `replace each \`${TO_FILL_IN.trim()} ... */\` in keyrow.log_credential_event by what your log needs there`;
+  return [{ name, severity: "to run", what, remedy }];
+}
+
+/** What deleting a user or a workspace does to the log. */
+function keyFindings({ columns }: Table): Finding[] {
+  return columns.flatMap(({ name, refers }): Finding[] => {
+    if (refers === null || !["users", "workspaces"].includes(refers.table)) return [];
+    const column = `public.activity_logs.${shown(name)}`;
+    if (["a", "r"].includes(refers.onDelete)) {
+      return [
+        {
+          name: `log.undeletable.${shown(name)}`,
+          severity: "note",
+          what: `${column} refers to ${refers.table} without \`on delete\`: who is in the log can't be deleted, and every reveal is.`,
+          remedy: "drop the foreign key, or make it `on delete set null`",
+        },
+      ];
+    }
+    if (refers.onDelete !== "c") return [];
+    return [
+      {
+        name: `log.cascade.${shown(name)}`,
+        severity: "note",
+        what: `${column} refers to ${refers.table} \`on delete cascade\`: the record of reveals goes with the row.`,
+        remedy: "drop the foreign key, or make it `on delete set null`",
+      },
+    ];
+  });
+}
+
+function insertFindings(facts: Facts, table: Table): Finding[] {
+  const filled = columnsToFill(table);
+  const found: Finding[] = [];
+  const lacks = (right: string) => !facts.rights.has(`keyrow_reveal ${right}`);
+  if (filled.some(({ name }) => lacks(`insert activity_logs.${name}`))) {
+    found.push({
+      name: "grant.activity_logs.insert",
+      severity: "to run",
+      what: "keyrow_reveal may not insert into public.activity_logs.",
+      remedy: BY_OWNER,
+      sql: [
+        `grant insert (${filled.map(({ name }) => identifier(name)).join(", ")}) on public.activity_logs to keyrow_reveal;`,
+      ],
+    });
+  }
+  if (table.rowSecurity && !allows(table, "a", "keyrow_reveal")) {
+    found.push({
+      name: "policy.activity_logs",
+      severity: "to run",
+      what: "Row level security on public.activity_logs has no policy that lets keyrow_reveal insert.",
+      remedy: BY_OWNER,
+      sql: [
+        "create policy activity_logs_insert_reveal on public.activity_logs for insert to keyrow_reveal with check (true);",
+      ],
+    });
+  }
+  return [...found, ...lookUpFindings(facts, filled)];
+}
+
+/** The skeleton looks for users and workspaces that an entry may point to. Reading workspaces is needed anyway. */
+function lookUpFindings(facts: Facts, filled: readonly Column[]): Finding[] {
+  const users = tableOf(facts, "users");
+  if (users === undefined || !filled.some(({ refers }) => refers?.table === "users")) return [];
+  const sql = [
+    !facts.rights.has("keyrow_reveal select users.id") && "grant select (id) on public.users to keyrow_reveal;",
+    users.rowSecurity &&
+      !allows(users, "r", "keyrow_reveal") &&
+      "create policy users_select_reveal on public.users for select to keyrow_reveal using (true);",
+  ].filter((line) => line !== false);
+  if (sql.length === 0) return [];
+  const what = "keyrow_reveal can't look up the users that an entry of public.activity_logs refers to.";
+  return [{ name: "grant.users.select", severity: "to run", what, remedy: BY_OWNER, sql }];
+}
+
+/** The columns that an entry gives: those Keyrow knows something for, and those that can't be left out. */
+function columnsToFill({ columns }: Table): Column[] {
+  return columns.filter(({ name, notNull, filled }) => plain(name) in known || (notNull && !filled));
+}
+
+const plain = (name: string) => name.replaceAll("_", "").toLowerCase();
+
+/** What an entry's columns hold, by name without case and underscores, as Prisma and others write them. */
+const known: Readonly<Record<string, string>> = {
+  userid: "public.current_user_id()",
+  workspaceid: "log_credential_event.workspace_id",
+  action: "log_credential_event.action",
+  entitytype: "'CREDENTIAL'",
+  entityid: "log_credential_event.credential_id",
+  details: `log_credential_event.details || jsonb_strip_nulls(
+      jsonb_build_object('request', nullif(left(current_setting('keyrow.request_id', true), 64), '')))`,
+};
+
+/** What keyrow_migrate runs after the migrations, where the log has a form of its own; else nothing. */
+export function seamScript(table: Table): string {
+  const filled = columnsToFill(table);
+  const names = filled.map(({ name }) => identifier(name)).join(", ");
+  const mandatory = table.columns.filter(({ notNull, filled: given }) => notNull && !given).map(({ name }) => name);
+  return `-- The activity log has a form of its own: this writes to it. Fill in what is marked, then run it as keyrow_migrate.
+-- Can't be null and have no default: ${shown(mandatory, 100)}.
+begin;
+set local role keyrow_owner;
+grant create on schema keyrow to keyrow_reveal;
+set local role keyrow_reveal;
+create or replace function keyrow.log_credential_event(
+  action public."ActivityAction", credential_id uuid, workspace_id uuid, details jsonb
+) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp
+as $function$
+declare
+  written bigint;
+begin${unwritten(filled)}
+  insert into public.activity_logs (${names})
+  values (
+    ${filled.map(expression).join(",\n    ")});
+  -- A trigger or rule can swallow a row without an error; what is not on the record must not go on.
+  get diagnostics written = row_count;
+  if written <> 1 then
+    raise exception 'the activity log took no entry' using errcode = 'internal_error';
+  end if;
+  return true;
+end
+$function$;
+set local role keyrow_owner;
+revoke create on schema keyrow from keyrow_reveal;
+commit;
+`;
+}
+
+/** What an entry has to say, where no column is known to take it. */
+function unwritten(filled: readonly Column[]): string {
+  const missing = ["user_id", "action", "entity_id"].filter(
+    (name) => !filled.some((one) => plain(one.name) === plain(name)),
+  );
+  return missing
+    .map((name) => `\n  ${TO_FILL_IN}a column for ${name}: ${(known[plain(name)] ?? "").trim()} */`)
+    .join("");
+}
+
+function expression(column: Column): string {
+  const { name, type, notNull, refers } = column;
+  const value = known[plain(name)];
+  if (value === undefined) return toFillIn(`${name}, ${type}`);
+  const target = refers !== null && ["users", "workspaces"].includes(refers.table) ? refers.table : undefined;
+  // Who or what an entry is about may be gone by now: this is written by the deletion itself.
+  const found = target === undefined ? value : `(select it.id from public.${target} it where it.id = ${value})`;
+  const cast = type === written[name] ? found : `(${found})::${type}`;
+  if (!notNull || !["userid", "workspaceid"].includes(plain(name))) return cast;
+  const when = plain(name) === "userid" ? "nobody's claims are set" : "the credential is no workspace's";
+  return `coalesce(${cast}, ${toFillIn(`${name}, ${type}, for when ${when}`)})`;
+}
+
+const toFillIn = (what: string) => `${TO_FILL_IN}${what.replaceAll(/[^\w ,'()]/g, "?")} */ null`;
+
+/** The body of Keyrow's own `log_credential_event`, as the catalogue has it. */
+export async function readStockSeam(): Promise<string> {
+  const text = await readFile(`${migrationsFolder}/fixtures/functions/log_credential_event.sql`, "utf8");
+  return /as \$function\$(.*)\$function\$;/s.exec(text)?.[1] ?? "";
+}

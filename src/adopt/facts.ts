@@ -1,0 +1,220 @@
+import type pg from "pg";
+
+/** A column as the catalogue has it. */
+export interface Column {
+  readonly name: string;
+  /** As SQL writes it, with its schema where that is not pg_catalog: `character varying(255)`. */
+  readonly type: string;
+  readonly notNull: boolean;
+  /** By default, identity or expression: it need not be given. */
+  readonly filled: boolean;
+  /** By itself, in every row: a foreign key can point to it. */
+  readonly unique: boolean;
+  /** The table that it points to, without `public`, and what happens when the row there goes (`c` cascade, `a` nothing). */
+  readonly refers: { readonly table: string; readonly onDelete: string } | null;
+}
+
+/** A policy: of which command (`*` is all), and for whom (`public` is everybody). */
+export interface Policy {
+  readonly command: string;
+  readonly roles: readonly string[];
+  /** Permissive policies add up; the others must all say yes. */
+  readonly permissive: boolean;
+}
+
+/** A table of `public`, or what else has its name. */
+export interface Table {
+  readonly name: string;
+  readonly owner: string;
+  /** Not a view, a foreign table or another thing. */
+  readonly ordinary: boolean;
+  readonly rowSecurity: boolean;
+  /** Whether row level security holds for the login that asks. */
+  readonly securedHere: boolean;
+  readonly readable: boolean;
+  readonly columns: readonly Column[];
+  readonly policies: readonly Policy[];
+  readonly indexes: readonly string[];
+}
+
+/** A function, and what the check asks of it. */
+export interface Routine {
+  readonly schema: string;
+  readonly name: string;
+  /** `uuid, uuid` */
+  readonly types: string;
+  readonly argumentNames: readonly string[];
+  readonly returns: string;
+  readonly owner: string;
+  readonly definer: boolean;
+  readonly searchPath: boolean;
+  readonly forEverybody: boolean;
+  readonly source: string;
+}
+
+/** An enum of `public`. */
+export interface Enum {
+  readonly name: string;
+  readonly owner: string;
+  readonly labels: readonly string[];
+}
+
+/** What a database is, as far as adopting it depends on it. */
+export interface Facts {
+  /** As `server_version_num` has it: 150018. */
+  readonly version: number;
+  readonly login: string;
+  readonly uuidOssp: { readonly schema: string | null; readonly available: boolean };
+  /** Whether `keyrow setup` has run. */
+  readonly setUp: boolean;
+  /** Whether everybody may create in `public`, and who owns tables here by that right alone. */
+  readonly createdByEverybody: readonly string[];
+  readonly tables: readonly Table[];
+  readonly routines: readonly Routine[];
+  readonly enums: readonly Enum[];
+  /** What Keyrow's roles may do, as in `keyrow_owner references users.id`. */
+  readonly rights: ReadonlySet<string>;
+  /** Other tables of `public` that everybody may read or change. */
+  readonly openTables: readonly string[];
+  /** Functions of `public` that anybody may run with their owner's rights. */
+  readonly openRoutines: readonly string[];
+}
+
+/** The names of tables that the check looks at. */
+export const tableNames = [
+  "users",
+  "workspaces",
+  "workspace_members",
+  "activity_logs",
+  "user_credentials",
+  "user_credentials_before_keyrow",
+] as const;
+
+const tables = `
+  select c.relname as name, pg_get_userbyid(c.relowner) as owner, c.relkind in ('r', 'p') as ordinary,
+    c.relrowsecurity as "rowSecurity", row_security_active(c.oid) as "securedHere",
+    has_table_privilege(c.oid, 'select') as readable,
+    array(
+      select json_build_object(
+        'name', a.attname,
+        'type', format_type(a.atttypid, a.atttypmod),
+        'notNull', a.attnotnull,
+        'filled', a.atthasdef or a.attidentity <> '',
+        'unique', exists (
+          select from pg_index i
+          where i.indrelid = c.oid and i.indisunique and i.indisvalid and i.indimmediate
+            and i.indpred is null and i.indnkeyatts = 1 and i.indkey[0] = a.attnum),
+        'refers', (
+          select json_build_object(
+            'table', regexp_replace(f.confrelid::regclass::text, '^public\\.', ''), 'onDelete', f.confdeltype)
+          from pg_constraint f
+          where f.conrelid = c.oid and f.contype = 'f' and f.conkey = array[a.attnum] order by f.conname limit 1))
+      from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by a.attnum) as columns,
+    array(
+      select json_build_object('command', p.polcmd, 'permissive', p.polpermissive, 'roles', array(
+        select case r when 0 then 'public' else pg_get_userbyid(r)::text end from unnest(p.polroles) r))
+      from pg_policy p where p.polrelid = c.oid order by p.polname) as policies,
+    array(select i.indexrelid::regclass::text from pg_index i where i.indrelid = c.oid order by 1) as indexes
+  from pg_class c
+  where c.relnamespace = 'public'::regnamespace and c.relname = any ($1) and c.relkind in ('r', 'p', 'v', 'm', 'f')`;
+
+const routines = `
+  select n.nspname as schema, p.proname as name, oidvectortypes(p.proargtypes) as types,
+    coalesce(p.proargnames, '{}') as "argumentNames", format_type(p.prorettype, null) as returns,
+    pg_get_userbyid(p.proowner) as owner, p.prosecdef as definer,
+    coalesce(array_to_string(p.proconfig, ' ') like '%search_path=%', false) as "searchPath",
+    exists (
+      select from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) where grantee = 0) as "forEverybody",
+    coalesce(p.prosrc, '') || coalesce(pg_get_function_sqlbody(p.oid), '') as source
+  from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+  where (n.nspname, p.proname) in (
+    ('public', 'current_user_id'), ('public', 'is_workspace_admin'),
+    ('public', 'update_user_credentials_updated_at'), ('keyrow', 'log_credential_event'), ('keyrow', 'admin_workspace_ids'))`;
+
+const enums = `
+  select t.typname as name, pg_get_userbyid(t.typowner) as owner,
+    array(select e.enumlabel::text from pg_enum e where e.enumtypid = t.oid order by e.enumsortorder) as labels
+  from pg_type t
+  where t.typnamespace = 'public'::regnamespace and t.typtype = 'e'
+    and t.typname in ('EntityType', 'ActivityAction', 'CredentialType', 'CredentialScope')`;
+
+const server = `
+  select current_setting('server_version_num')::int as version, current_user as login,
+    (select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace
+     where e.extname = 'uuid-ossp') as "uuidSchema",
+    exists (select from pg_available_extensions where name = 'uuid-ossp') as "uuidAvailable",
+    8 = (select count(*) from pg_roles where rolname in (
+      'keyrow_owner', 'keyrow_authenticator', 'keyrow_user', 'keyrow_anonymous', 'keyrow_reveal', 'keyrow_worker',
+      'keyrow_admin', 'keyrow_migrate'))
+    and exists (select from pg_namespace where nspname = 'keyrow') as "setUp"`;
+
+// Rights that everybody has count as well: what a role may do is what matters.
+const rights = `
+  select r.rolname || ' ' || needed.privilege || ' ' || needed.thing as right
+  from pg_roles r, (
+    select c.relname || '.' || a.attname as thing, p.privilege, c.oid as relation, a.attnum
+    from pg_class c
+    join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped,
+    unnest(array['select', 'insert', 'references']) p (privilege)
+    where c.relnamespace = 'public'::regnamespace and c.relname = any ($1) and c.relkind in ('r', 'p')
+  ) needed
+  where r.rolname in ('keyrow_owner', 'keyrow_reveal')
+    and has_column_privilege(r.oid, needed.relation, needed.attnum, needed.privilege)
+  union all
+  select r.rolname || ' execute ' || p.proname
+  from pg_roles r, pg_proc p
+  where r.rolname in ('keyrow_owner', 'keyrow_user', 'keyrow_reveal', 'keyrow_worker', 'keyrow_admin')
+    and p.oid in (to_regprocedure('public.current_user_id()'), to_regprocedure('public.is_workspace_admin(uuid, uuid)'))
+    and has_function_privilege(r.oid, p.oid, 'execute')`;
+
+const createdByEverybody = `
+  select distinct pg_get_userbyid(c.relowner) as name
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace
+  where n.nspname = 'public' and c.relkind in ('r', 'p')
+    and exists (select from aclexplode(n.nspacl) where grantee = 0 and privilege_type = 'CREATE')
+    and not pg_has_role(c.relowner, n.nspowner, 'USAGE')
+    and not exists (
+      select from aclexplode(n.nspacl)
+      where grantee <> 0 and privilege_type = 'CREATE' and pg_has_role(c.relowner, grantee, 'USAGE'))
+  order by 1`;
+
+const openTables = `
+  select c.oid::regclass::text as name from pg_class c
+  where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'f')
+    and exists (select from aclexplode(c.relacl) where grantee = 0)
+    and not exists (select from pg_depend d where d.objid = c.oid and d.deptype = 'e') order by 1`;
+
+const openRoutines = `
+  select p.oid::regprocedure::text as name from pg_proc p
+  where p.pronamespace = 'public'::regnamespace and p.prosecdef and p.prorettype <> 'trigger'::regtype
+    and exists (select from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) where grantee = 0)
+    and p.proname not in ('current_user_id', 'is_workspace_admin')
+    and not exists (select from pg_depend d where d.objid = p.oid and d.deptype = 'e') order by 1`;
+
+/** Reads the catalogue. `client` is in a read-only transaction whose search path is `pg_catalog`, so that all else is named with its schema. */
+export async function readFacts(client: pg.ClientBase): Promise<Facts> {
+  const read = async <T extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<T[]> =>
+    (await client.query<T>(text, values)).rows;
+  const named = async (text: string) => (await read<{ name: string }>(text)).map(({ name }) => name);
+  const [it] = await read<{
+    version: number;
+    login: string;
+    uuidSchema: string | null;
+    uuidAvailable: boolean;
+    setUp: boolean;
+  }>(server);
+  if (it === undefined) throw new Error("the server says nothing of itself");
+  return {
+    version: it.version,
+    login: it.login,
+    uuidOssp: { schema: it.uuidSchema, available: it.uuidAvailable },
+    setUp: it.setUp,
+    createdByEverybody: await named(createdByEverybody),
+    tables: await read<Table>(tables, [tableNames]),
+    routines: await read<Routine>(routines),
+    enums: await read<Enum>(enums),
+    rights: new Set((await read<{ right: string }>(rights, [tableNames])).map(({ right }) => right)),
+    openTables: await named(openTables),
+    openRoutines: await named(openRoutines),
+  };
+}

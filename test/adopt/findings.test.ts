@@ -1,0 +1,469 @@
+import test from "ava";
+import type { Finding } from "../../src/adopt/finding.ts";
+import { objectFindings, versionFinding } from "../../src/adopt/objects.ts";
+import { type Adoption, checkAdoption } from "../../src/adopt.ts";
+import { createTestDatabase } from "../helpers/database.ts";
+import { makeApplication, run, type Server, setUp, sqlFile, startServer } from "./application.ts";
+
+// Each thing that can stand in the way is caused in a copy of an application's database in which nothing does, and named.
+
+const user = "00000000-0000-4000-8000-0000000000e1";
+const team = "00000000-0000-4000-8000-0000000000e2";
+
+let server: Server;
+test.before(async () => {
+  server = await startServer();
+  await makeApplication(server);
+  await setUp(server);
+  const { sql } = await checkAdoption(server.url("app_owner", "app"), "app.user_id");
+  await run(server, "app_owner", sql.before);
+  await run(server, "postgres", "create database with_credentials template app", "postgres");
+  await run(server, "app_owner", withoutEnums(await sqlFile("specification.sql")), "with_credentials");
+});
+test.after.always(() => server?.stop());
+
+/** The values are there already. */
+const withoutEnums = (text: string) => text.replaceAll(/^ALTER TYPE.*$/gm, "");
+
+interface Case {
+  /** What is done to the copy, as a superuser. */
+  readonly cause: string;
+  /** The findings that were not there before, with their severities. */
+  readonly found: Readonly<Record<string, Finding["severity"]>>;
+  /** What the first of them says. */
+  readonly says: RegExp;
+  /** The database that is copied; `app` where it does not say. */
+  readonly of?: "app" | "with_credentials";
+  readonly userSetting?: string;
+  readonly login?: string;
+}
+
+let copies = 0;
+
+/** Causes it in a copy; gives what was found there and not in the original, and the way to check again. */
+async function inCopy({ cause, of = "app", userSetting = "app.user_id", login = "app_owner" }: Case) {
+  copies += 1;
+  const copy = `copy_${copies}`;
+  await run(server, "postgres", `create database ${copy} template ${of}`, "postgres");
+  const original = await checkAdoption(server.url("app_owner", of), "app.user_id");
+  await run(server, "postgres", cause, copy);
+  const check = () => checkAdoption(server.url(login, copy), userSetting);
+  const same = (one: Finding, other: Finding) => one.name === other.name && one.severity === other.severity;
+  const added = ({ findings }: Adoption) => findings.filter((one) => !original.findings.some((it) => same(it, one)));
+  return { copy, added: async () => added(await check()) };
+}
+
+const define = (body: string) => `
+  create or replace function public.current_user_id() returns uuid language plpgsql stable as $$ begin ${body} end $$`;
+const credential = (columns: string, values: string) =>
+  `insert into public.user_credentials (id, user_id, name, provider, type, encrypted_value${columns})
+   values ('00000000-0000-4000-8000-0000000000f1', '${user}', 'n', 'p', 'API_KEY', 'vault:v1:base64data'${values})`;
+
+const cases: Record<string, Case> = {
+  "uuid-ossp in another schema": {
+    cause: 'create schema extensions; alter extension "uuid-ossp" set schema extensions',
+    found: { "extension.uuid-ossp": "in the way" },
+    says: /in the schema extensions.*alter extension "uuid-ossp" set schema public/,
+  },
+  "no schema of Keyrow's": {
+    cause: "drop schema keyrow cascade",
+    found: { setup: "to run" },
+    says: /`keyrow setup --print`/,
+  },
+  "an owner who creates in public because everybody may": {
+    cause: "revoke create on schema public from app_owner; grant create on schema public to public",
+    found: { "schema.public": "note" },
+    says: /grant create on schema public to app_owner;/,
+  },
+  "no users": {
+    cause: "alter table users rename to people",
+    found: { "table.users": "in the way" },
+    says: /no table public\.users\. .*--with-foundation/,
+  },
+  "users that are a view": {
+    cause: "alter table users rename to people; create view users as select * from people",
+    found: { "table.users": "in the way" },
+    says: /public\.users is not a table/,
+  },
+  "no workspaces": {
+    cause: "alter table workspaces rename to teams",
+    found: { "table.workspaces": "in the way" },
+    says: /no table public\.workspaces/,
+  },
+  "no members": {
+    cause: "alter table workspace_members rename to members",
+    found: { "table.workspace_members": "in the way", "function.is_workspace_admin": "in the way" },
+    says: /no table public\.workspace_members/,
+  },
+  "no activity log": {
+    cause: "alter table activity_logs rename to log",
+    found: { "table.activity_logs": "in the way" },
+    says: /no table public\.activity_logs/,
+  },
+  "an id of users that is text": {
+    cause: "alter table users rename id to uuid; alter table users add id text",
+    found: { "column.users.id": "in the way", "grant.users.references": "to run", "grant.users.select": "to run" },
+    says: /has the type text, not uuid/,
+  },
+  "an id of workspaces that nothing can refer to": {
+    cause: "alter table workspaces drop constraint pk_teams cascade",
+    found: { "column.workspaces.id": "in the way" },
+    says: /no primary key or unique index.*alter table public\.workspaces add unique \(id\)/,
+  },
+  "members without a user": {
+    cause: "alter table workspace_members rename user_id to person_id",
+    found: { "column.workspace_members.user_id": "in the way", "function.is_workspace_admin": "in the way" },
+    says: /public\.workspace_members\.user_id is missing/,
+  },
+  "no current_user_id()": {
+    cause: "drop function current_user_id cascade",
+    found: { "function.current_user_id": "in the way" },
+    says: /public\.current_user_id\(\) is missing/,
+  },
+  "a current_user_id() that gives text": {
+    cause:
+      "drop function current_user_id cascade; create function current_user_id() returns text stable language sql as 'select null::text'",
+    found: { "function.current_user_id": "in the way" },
+    says: /returns text, not uuid/,
+  },
+  "an is_workspace_admin of other parameters": {
+    cause:
+      "drop function is_workspace_admin; create function is_workspace_admin(t text, u text) returns boolean language sql as 'select true'",
+    found: { "function.is_workspace_admin": "in the way" },
+    says: /there is is_workspace_admin\(text, text\)/,
+  },
+  "an is_workspace_admin that takes the user first": {
+    cause:
+      "drop function is_workspace_admin; create function is_workspace_admin(user_uuid uuid, workspace_uuid uuid) returns boolean language sql as 'select true'",
+    found: {
+      "function.is_workspace_admin": "in the way",
+      "grant.workspace_members.select": "to run",
+    },
+    says: /takes \(user_uuid, workspace_uuid\)/,
+  },
+  "an is_workspace_admin that gives a number": {
+    cause:
+      "drop function is_workspace_admin; create function is_workspace_admin(t uuid, u uuid) returns int language sql security definer set search_path = pg_catalog as 'select 1'",
+    found: { "function.is_workspace_admin": "in the way" },
+    says: /returns integer, not boolean/,
+  },
+  "an is_workspace_admin that raises": {
+    cause: `create or replace function is_workspace_admin(workspace_uuid uuid, user_uuid uuid) returns boolean
+      language plpgsql stable security definer set search_path = public as $$ begin raise 'no such workspace'; end $$`,
+    found: { "function.is_workspace_admin": "in the way" },
+    says: /raises when a user asks/,
+  },
+  "an is_workspace_admin that finds its tables by the caller's search path": {
+    cause: "alter function is_workspace_admin reset search_path",
+    found: { "function.is_workspace_admin": "to run" },
+    says: /by its caller's search path/,
+  },
+  "an is_workspace_admin that any search path may fool": {
+    cause: `create or replace function is_workspace_admin(workspace_uuid uuid, user_uuid uuid) returns boolean
+      language sql stable security definer as 'select false'; alter function is_workspace_admin reset search_path`,
+    found: { "function.is_workspace_admin": "note" },
+    says: /its owner's rights and its caller's search path/,
+  },
+  "an action that is missing": {
+    cause: `alter type "ActivityAction" rename value 'CREDENTIAL_ROTATED' to 'OTHER'`,
+    found: { "enum.ActivityAction": "to run" },
+    says: /lacks CREDENTIAL_ROTATED/,
+  },
+  "no EntityType": {
+    cause: 'alter type "EntityType" rename to "Kind"',
+    found: { "enum.EntityType": "to run" },
+    says: /no enum EntityType/,
+  },
+  "a current_user_id() that reads another setting": {
+    cause: "select",
+    userSetting: "jwt.claims.user_id",
+    found: { "identity.setting": "in the way" },
+    says: /reads app\.user_id, not jwt\.claims\.user_id\. .*KEYROW_USER_SETTING=app\.user_id/,
+  },
+  "a current_user_id() that does not say what it reads": {
+    cause: define("return nullif(current_setting('app.' || 'user', true), '')::uuid;"),
+    found: { "identity.setting": "in the way" },
+    says: /nothing in it says what it reads/,
+  },
+  "a current_user_id() that raises without claims": {
+    cause: define("return current_setting('app.user_id')::uuid;"),
+    found: { "identity.unset": "in the way" },
+    says: /raises where no claims are set.*nullif\(current_setting\('app\.user_id', true\), ''\)::uuid/,
+  },
+  "a current_user_id() that raises where its setting is empty": {
+    cause: define("return current_setting('app.user_id', true)::uuid;"),
+    found: { "identity.empty": "note" },
+    says: /raises where its setting is empty/,
+  },
+  "a current_user_id() that takes malformed claims for none": {
+    cause: define(
+      "return nullif(current_setting('app.user_id', true), '')::uuid; exception when others then return null;",
+    ),
+    found: { "identity.malformed": "note" },
+    says: /takes malformed claims for none/,
+  },
+  "a current_user_id() that takes nobody for somebody": {
+    cause: define(`return '${user}'::uuid;`),
+    found: { "identity.everybody": "in the way" },
+    says: /gives a user although no claims are set/,
+  },
+  "functions that the roles may not execute": {
+    cause: "revoke execute on function current_user_id, is_workspace_admin from public",
+    found: { "grant.current_user_id": "to run", "grant.is_workspace_admin": "to run" },
+    says: /keyrow_owner, keyrow_user, keyrow_reveal, keyrow_worker, keyrow_admin may not execute/,
+  },
+  "an is_workspace_admin that runs with the caller's rights": {
+    cause: "alter function is_workspace_admin security invoker",
+    found: { "grant.workspace_members.select": "to run" },
+    says: /keyrow_reveal lacks the right select/,
+  },
+  "no right to refer to users": {
+    cause: "revoke references (id) on users from keyrow_owner",
+    found: { "grant.users.references": "to run" },
+    says: /keyrow_owner lacks the right references on public\.users/,
+  },
+  "no right to refer to workspaces": {
+    cause: "revoke references (id) on workspaces from keyrow_owner",
+    found: { "grant.workspaces.references": "to run" },
+    says: /on public\.workspaces/,
+  },
+  "no right to read workspaces": {
+    cause: "revoke select (id) on workspaces from keyrow_reveal",
+    found: { "grant.workspaces.select": "to run" },
+    says: /keyrow_reveal lacks the right select on public\.workspaces/,
+  },
+  "no right to read members": {
+    cause: "revoke select (user_id) on workspace_members from keyrow_reveal",
+    found: { "grant.workspace_members.select": "to run" },
+    says: /keyrow_reveal lacks the right select on public\.workspace_members/,
+  },
+  "no policy on workspaces": {
+    cause: "drop policy workspaces_select_reveal on workspaces",
+    found: { "policy.workspaces": "to run" },
+    says: /no policy for keyrow_reveal/,
+  },
+  "no policy on members": {
+    cause: "drop policy workspace_members_select_reveal on workspace_members",
+    found: { "policy.workspace_members": "to run" },
+    says: /no policy for keyrow_reveal/,
+  },
+  "no right to write to the log": {
+    cause: "revoke insert (source) on activity_logs from keyrow_reveal",
+    found: { "grant.activity_logs.insert": "to run" },
+    says: /may not insert into public\.activity_logs/,
+  },
+  "no policy to write to the log": {
+    cause: "drop policy activity_logs_insert_reveal on activity_logs",
+    found: { "policy.activity_logs": "to run" },
+    says: /no policy that lets keyrow_reveal insert/,
+  },
+  "no way to look up the users of the log": {
+    cause: "drop policy users_select_reveal on users; revoke select (id) on users from keyrow_reveal",
+    found: { "grant.users.select": "to run" },
+    says: /can't look up the users/,
+  },
+  "a column of the log whose name is a keyword": {
+    cause: 'alter table activity_logs add "order" int not null',
+    found: { "grant.activity_logs.insert": "to run" },
+    says: /may not insert into public\.activity_logs/,
+  },
+  "a restrictive policy on the log": {
+    cause: "create policy weekdays on activity_logs as restrictive for insert with check (importance > 1)",
+    found: { "policy.activity_logs.restrictive": "note" },
+    says: /binds keyrow_reveal as well, which writes to it/,
+  },
+  "a restrictive policy on members": {
+    cause: "create policy mine on workspace_members as restrictive using (user_id = current_user_id())",
+    found: { "policy.workspace_members.restrictive": "note" },
+    says: /binds keyrow_reveal as well, which reads it/,
+  },
+  "a log whose users can't be deleted": {
+    cause:
+      "alter table activity_logs drop constraint fk_log_person, add foreign key (user_id) references users (id) on delete restrict",
+    found: { "log.undeletable.user_id": "note" },
+    says: /can't be deleted, and every reveal is.*on delete set null/,
+  },
+  "a type of the name of Keyrow's": {
+    cause: `create type "CredentialType" as enum ('API_KEY'); alter type "CredentialType" owner to app_owner`,
+    found: { "credentials.place": "to run" },
+    says: /its own of what the migrations make: the enum CredentialType\./,
+  },
+  "credentials without a provider": {
+    of: "with_credentials",
+    cause: "alter table user_credentials rename provider to service",
+    found: { "credentials.columns": "in the way", "credentials.extra": "note" },
+    says: /can't be loaded: it has no provider/,
+  },
+  "credentials whose id is no uuid": {
+    of: "with_credentials",
+    cause: "alter table user_credentials alter id drop default, alter id type text",
+    found: { "credentials.columns": "in the way" },
+    says: /id is no uuid/,
+  },
+  "credentials that say more": {
+    of: "with_credentials",
+    cause: "alter table user_credentials add colour text",
+    found: { "credentials.extra": "note" },
+    says: /columns that are not loaded: colour/,
+  },
+  "credentials that the login may not read": {
+    of: "with_credentials",
+    login: "dba",
+    cause: "select",
+    found: { "rows.unread": "in the way" },
+    says: /may not read public\.user_credentials\. .*connect as its owner/,
+  },
+  "credentials whose rows can't be compared": {
+    of: "with_credentials",
+    cause: "alter table users owner to postgres",
+    found: { "rows.user": "in the way" },
+    says: /can't be checked/,
+  },
+  "a duplicate that plain NULLs let pass": {
+    of: "with_credentials",
+    cause: `${credential("", "")}; insert into user_credentials
+      select uuid_generate_v4(), c.user_id, c.workspace_id, c.name, c.provider, c.type, c.scope, c.encrypted_value from user_credentials c`,
+    found: { "rows.duplicate": "in the way" },
+    says: /same user, workspace, provider and name.*rename or delete all but one/,
+  },
+  "one name of a workspace's, of two admins": {
+    of: "with_credentials",
+    cause: `${credential(", workspace_id, scope", `, '${team}', 'WORKSPACE'`)};
+      insert into users (id, email, name) values ('00000000-0000-4000-8000-0000000000e3', 'e3', 'e3');
+      insert into user_credentials
+      select uuid_generate_v4(), '00000000-0000-4000-8000-0000000000e3', c.workspace_id, c.name, c.provider, c.type, c.scope, c.encrypted_value from user_credentials c`,
+    found: { "rows.duplicate.workspace": "in the way" },
+    says: /share provider and name/,
+  },
+  "a value that may be plaintext": {
+    of: "with_credentials",
+    cause: `${credential("", "")}; update user_credentials set encrypted_value = 'hunter2'`,
+    found: { "rows.value": "in the way" },
+    says: /may be plaintext/,
+  },
+  "a WORKSPACE credential without one": {
+    of: "with_credentials",
+    cause: credential(", scope", ", 'WORKSPACE'"),
+    found: { "rows.workspace": "in the way" },
+    says: /of the scope WORKSPACE and have none/,
+  },
+  "a type that the specification does not know": {
+    of: "with_credentials",
+    cause: `${credential("", "")}; alter type "CredentialType" rename value 'API_KEY' to 'CERTIFICATE'`,
+    found: { "rows.type": "in the way" },
+    says: /CUSTOM fits everything/,
+  },
+  "a scope that the specification does not know": {
+    of: "with_credentials",
+    cause: `${credential(", scope", ", 'SYSTEM'")}; alter type "CredentialScope" rename value 'SYSTEM' to 'GLOBAL'`,
+    found: { "rows.scope": "in the way" },
+    says: /USER, WORKSPACE or SYSTEM/,
+  },
+  "a name that is too long": {
+    of: "with_credentials",
+    cause: `alter table user_credentials alter name type text; ${credential("", "")}; update user_credentials set name = repeat('x', 256)`,
+    found: { "rows.length": "in the way" },
+    says: /beyond 255, 100 or 20 characters/,
+  },
+  "an expiry at infinity": {
+    of: "with_credentials",
+    cause: credential(", expires_at", ", 'infinity'"),
+    found: { "rows.expiry": "in the way" },
+    says: /set expires_at to null/,
+  },
+  "a credential of nobody": {
+    of: "with_credentials",
+    cause: `alter table user_credentials drop constraint user_credentials_user_id_fkey; ${credential("", "")};
+      update user_credentials set user_id = uuid_generate_v4()`,
+    found: { "rows.user": "in the way" },
+    says: /belong to no user/,
+  },
+  "a credential of no workspace that there is": {
+    of: "with_credentials",
+    cause: `alter table user_credentials drop constraint user_credentials_workspace_id_fkey;
+      ${credential(", workspace_id", ", uuid_generate_v4()")}`,
+    found: { "rows.team": "in the way" },
+    says: /name a workspace that there isn't/,
+  },
+};
+
+for (const [title, it] of Object.entries(cases)) {
+  test(`it names, with the remedy: ${title}`, async (t) => {
+    const { copy, added } = await inCopy(it);
+    const found = await added();
+    t.deepEqual(Object.fromEntries(found.map(({ name, severity }) => [name, severity])), it.found);
+    t.regex(`${found[0]?.what} ${found[0]?.remedy}`, it.says);
+    t.notRegex(JSON.stringify(found), /hunter2|base64data/);
+    // What is printed for the owner is what is needed.
+    const sql = found.flatMap((one) => one.sql ?? []);
+    if (sql.length === 0) return;
+    await run(server, "app_owner", sql.join("\n"), copy);
+    const left = (await added()).map(({ name }) => name);
+    t.deepEqual(
+      left,
+      found.filter((one) => one.sql === undefined).map(({ name }) => name),
+    );
+  });
+}
+
+test("no more than twenty rows are named, and all are counted", async (t) => {
+  const cause = `alter table user_credentials alter id set default uuid_generate_v4();
+    insert into user_credentials (user_id, name, provider, type, encrypted_value)
+    select '${user}', n::text, 'p', 'API_KEY', 'hunter2' from generate_series(1, 25) n`;
+  const { added } = await inCopy({ of: "with_credentials", cause, found: {}, says: /./ });
+  const [found] = await added();
+  t.deepEqual([found?.name, found?.rows?.count, found?.rows?.ids.length], ["rows.value", 25, 20]);
+});
+
+test("what can't be caused here is named as well: an older server, and one without uuid-ossp", async (t) => {
+  t.like(versionFinding(140_012), { name: "postgres.version", severity: "in the way" });
+  t.regex(versionFinding(140_012)?.what ?? "", /PostgreSQL 14/);
+  t.is(versionFinding(150_000), undefined);
+  const empty = { login: "x", setUp: true, createdByEverybody: [], tables: [], routines: [], enums: [] };
+  const open = { rights: new Set<string>(), openTables: [], openRoutines: [] };
+  const uuidOssp = { schema: null, available: false };
+  const found = objectFindings({ ...empty, ...open, version: 180_000, uuidOssp });
+  t.like(found[0], {
+    name: "extension.uuid-ossp",
+    severity: "in the way",
+    remedy: "install the server's contrib package",
+  });
+});
+
+test("a check that row level security may keep rows from says so", async (t) => {
+  const names = async (login: string) => {
+    const { findings } = await checkAdoption(server.url(login, "with_credentials"), "app.user_id");
+    return findings.map(({ name }) => name).filter((name) => name.startsWith("rows."));
+  };
+  t.deepEqual(await names("app_owner"), ["rows.hidden"]);
+  t.deepEqual(await names("postgres"), []);
+});
+
+test("a log without a column for what has to be in it is never finished by itself", async (t) => {
+  const cause = "alter table activity_logs rename user_id to by; alter table activity_logs alter by drop not null";
+  const { copy } = await inCopy({ cause, found: {}, says: /./ });
+  const { sql } = await checkAdoption(server.url("app_owner", copy), "app.user_id");
+  t.regex(sql.after, /\/\* fill in: a column for user_id: public\.current_user_id\(\) \*\//);
+});
+
+test("the check changes nothing, and can't", async (t) => {
+  const { copy } = await inCopy({
+    cause: `create table tried (); grant insert on tried to public;
+      create or replace function current_user_id() returns uuid language plpgsql volatile security definer
+        set search_path = public as $$ begin create table by_check (); return null; end $$;
+      alter function current_user_id owner to app_owner`,
+    found: {},
+    says: /./,
+  });
+  const { findings } = await checkAdoption(server.url("app_owner", copy), "app.user_id");
+  t.true(findings.some(({ name }) => name === "identity.setting"));
+  const { rows } = await run(server, "postgres", "select to_regclass('public.by_check') as made", copy);
+  t.deepEqual(rows, [{ made: null }]);
+});
+
+test("in a database with Keyrow's own foundation nothing stands in the way", async (t) => {
+  const database = await createTestDatabase();
+  t.teardown(() => database.drop());
+  const adoption = await checkAdoption(database.url("postgres"), "jwt.claims.user_id");
+  t.deepEqual(adoption, { ready: true, findings: [], sql: { before: "", after: "" } });
+});
