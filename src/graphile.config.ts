@@ -12,7 +12,7 @@ import { StableOrderPlugin } from "../plugins/stable-order.ts";
 import { UserCredentialsPlugin } from "../plugins/user-credentials.ts";
 import type { Cipher } from "./cipher/cipher.ts";
 import { createWithPgClient } from "./database.ts";
-import { graphiqlConfig } from "./graphiql.ts";
+import { GraphiqlPolicyPlugin, graphiqlConfig } from "./graphiql.ts";
 import { type Limits, MAX_VALUE_BYTES, PLANNING_MS } from "./limits.ts";
 import { maskValue } from "./mask.ts";
 import type { Session } from "./session.ts";
@@ -75,6 +75,7 @@ export function createPreset({ pool, cipher, session, limits, onRevealed, watchA
       EncryptedColumnsPlugin,
       UserCredentialsPlugin,
       NotFoundPlugin,
+      GraphiqlPolicyPlugin,
     ],
     disablePlugins: [
       // `id` is the UUID.

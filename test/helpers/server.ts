@@ -48,6 +48,8 @@ export interface TestServerOptions {
   readonly env?: Record<string, string>;
   readonly cipher?: Cipher;
   readonly database?: TestDatabase;
+  /** Whose token GraphiQL starts with. */
+  readonly graphiqlUser?: string;
 }
 
 /** Starts a server in this process; `stop` also drops its database. */
@@ -85,15 +87,16 @@ async function startOn(database: TestDatabase, options: TestServerOptions): Prom
   );
   const log = createLog(config.logLevel, destination);
   redirectConsole(log);
+  const sign = createSigner(rules);
+  const token: TestServer["token"] = (userId, claims = {}) => sign({ userId, expiresIn: 600, ...claims });
   const serving = await serve(config, {
     databaseUrl: database.url("keyrow_authenticator"),
     cipher,
     rules,
     log,
+    graphiqlToken: options.graphiqlUser === undefined ? undefined : token(options.graphiqlUser),
   });
-  const sign = createSigner(rules);
   const url = `http://127.0.0.1:${serving.port}`;
-  const token: TestServer["token"] = (userId, claims = {}) => sign({ userId, expiresIn: 600, ...claims });
   return {
     database,
     url,

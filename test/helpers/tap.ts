@@ -12,7 +12,7 @@ const result = /^(not )?ok \d+ - (.*?)(?: # (SKIP|TODO))?$/;
 const separator = / [›>] /;
 
 /**
- * Reads TAP as ava writes it, shows failures in full as they come and a line per file at the end, and gives the counts.
+ * Reads TAP as ava writes it, shows failures in full and skips as they come, and a line per file at the end, and gives the counts.
  * A skipped and a planned test count as skipped; a file that crashed or ran out of time counts as a failed test.
  */
 export async function readTap(input: Readable, show: (line: string) => void): Promise<Counts> {
@@ -28,6 +28,8 @@ export async function readTap(input: Readable, show: (line: string) => void): Pr
       fileOf(files, title)[outcome] += 1;
       showing = outcome === "failed";
       if (showing) show(`\nFAILED  ${title}`);
+      // What was not tried must not look as if it had been.
+      if (outcome === "skipped") show(`\nSKIPPED  ${title}`);
     } else if (showing && /^( {2}|#)/.test(line)) {
       show(line);
     }
