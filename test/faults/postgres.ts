@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { ExecutionContext } from "ava";
 import { type Embedded, startEmbedded } from "../../src/embedded/server.ts";
+import { withConnection } from "../../src/setup.ts";
 import { makeTemporaryDirectory, removeWithServers } from "../helpers/cluster.ts";
 import type { Login } from "../helpers/database.ts";
 import { passwords, prepareTemplate, templateName } from "../helpers/template.ts";
@@ -14,6 +15,10 @@ export interface Postgres {
   readonly socketFile: string;
   /** Ends the postmaster as a machine that loses its power does: nothing is flushed, nobody is told. */
   kill(): Promise<void>;
+  /** Kills one process that serves a connection of a login, as a system without memory does; all others end with it. */
+  killOne(login: Login): Promise<void>;
+  /** Stops all its processes where they are; gives the way to let them go on. */
+  halt(): Promise<() => void>;
   /** Ends it if it runs, and starts it again on what it left; resolves when it takes connections. */
   start(): Promise<void>;
 }
@@ -32,14 +37,35 @@ export async function startPostgres(
   let server: Embedded = await startEmbedded(options);
   t.teardown(() => server.stop());
   await prepareTemplate(server);
+  const url = (login: Login) =>
+    server.url({ user: login, password: login === "postgres" ? SUPERUSER : passwords[login] }, templateName);
+  const postmaster = () =>
+    Number.parseInt(readFileSync(join(dirname(server.logFile), "data/postmaster.pid"), "utf8"), 10);
+  const pidsOf = (condition: string, value: string) =>
+    withConnection(url("postgres"), async (client) => {
+      const { rows } = await client.query(`select pid from pg_stat_activity where ${condition}`, [value]);
+      return rows.map(({ pid }) => pid as number);
+    });
   return {
-    url: (login) =>
-      server.url({ user: login, password: login === "postgres" ? SUPERUSER : passwords[login] }, templateName),
+    url,
     socketFile: join(server.socket, `.s.PGSQL.${server.port}`),
     async kill() {
-      const [pid] = readFileSync(join(dirname(server.logFile), "data/postmaster.pid"), "utf8").split("\n");
-      process.kill(Number(pid), "SIGKILL");
+      process.kill(postmaster(), "SIGKILL");
       await server.exited;
+    },
+    async killOne(login) {
+      const [pid] = await pidsOf("usename = $1 order by state = 'idle'", login);
+      if (pid === undefined) throw new Error(`${login} has no connection`);
+      process.kill(pid, "SIGKILL");
+    },
+    async halt() {
+      const pids = await pidsOf("pid <> pg_backend_pid() and $1 <> ''", "all");
+      // First who would make more of them.
+      pids.unshift(postmaster());
+      for (const pid of pids) process.kill(pid, "SIGSTOP");
+      return () => {
+        for (const pid of pids.splice(0)) process.kill(pid, "SIGCONT");
+      };
     },
     async start() {
       await server.stop();
