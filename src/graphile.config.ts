@@ -7,6 +7,7 @@ import { PostGraphileConnectionFilterPreset } from "postgraphile-plugin-connecti
 import { EncryptedColumnsPlugin } from "../plugins/encrypted-columns.ts";
 import { ExposedTablesPlugin } from "../plugins/exposed-tables.ts";
 import { NotFoundPlugin } from "../plugins/not-found.ts";
+import { NullableJsonPlugin } from "../plugins/nullable-json.ts";
 import { PageLimitsPlugin } from "../plugins/page-limits.ts";
 import { StableOrderPlugin } from "../plugins/stable-order.ts";
 import { UserCredentialsPlugin } from "../plugins/user-credentials.ts";
@@ -76,6 +77,7 @@ export function createPreset({ pool, cipher, session, limits, onRevealed, watchA
       UserCredentialsPlugin,
       NotFoundPlugin,
       GraphiqlPolicyPlugin,
+      NullableJsonPlugin,
     ],
     disablePlugins: [
       // `id` is the UUID.

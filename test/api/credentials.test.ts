@@ -226,6 +226,14 @@ test("set makes a revoked credential active again", async (t) => {
   t.like(data.setUserCredential, { created: false, userCredential: { id, isActive: true, value: "again" } });
 });
 
+test("metadata that was made JSON's own null in psql is read as null, and the list around it is there", async (t) => {
+  const ana = await person();
+  const { id } = await made(ana);
+  await asAdmin(server.database, "update public.user_credentials set metadata = 'null' where id = $1", [id]);
+  const { data, codes } = await server.query(ana, "{ userCredentials { nodes { id metadata } } }");
+  t.deepEqual([codes, data.userCredentials.nodes], [[], [{ id, metadata: null }]]);
+});
+
 test("create refuses null where the table has none", async (t) => {
   const ana = await person();
   for (const field of ["scope", "metadata"]) {
