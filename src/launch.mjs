@@ -15,13 +15,12 @@ const src = dirname(fileURLToPath(import.meta.url));
 const root = dirname(src);
 
 try {
-  const testing = process.argv[2] === "--test";
-  await installDependencies(root, testing);
+  // Of the checkout alone; they want what development needs as well.
+  const runner = new Map(Object.entries({ "--test": "test/run.ts", "--bench": "bench/run.ts" })).get(process.argv[2]);
+  await installDependencies(root, runner !== undefined);
   // What is published is compiled.
   const program = existsSync(join(src, "cli.js")) ? "cli.js" : "cli.ts";
-  const args = testing
-    ? [join(root, "test/run.ts"), ...process.argv.slice(3)]
-    : [join(src, program), ...process.argv.slice(2)];
+  const args = runner ? [join(root, runner), ...process.argv.slice(3)] : [join(src, program), ...process.argv.slice(2)];
   finish(await run(await startOn(nodes(), args)));
 } catch (error) {
   const text = error instanceof Failure ? error.message : `the launcher failed: ${error.message}`;

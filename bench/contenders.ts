@@ -1,0 +1,204 @@
+import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { BenchDatabase } from "./database.ts";
+import { CLIENTS, Connection, closedLoop, type Sample } from "./load.ts";
+import { type OperationName, operations, type Person, type Task } from "./operations.ts";
+
+/** One of those that do the same work. */
+export interface Contender {
+  readonly name: string;
+  /** Lets twenty clients do an operation for so many ms, each as a person of their own where there are as many. */
+  round(operation: OperationName, people: readonly Person[], ms: number): Promise<Sample>;
+  /** The memory that its process holds now (resident), in MiB. */
+  memory(): number;
+  stop(): Promise<void>;
+}
+
+/** A contender that is a server. */
+export interface ServerContender extends Contender {
+  readonly port: number;
+  /** Does a task once, and gives the answer. */
+  ask(person: Person, task: Task): Promise<unknown>;
+  /** As `round`, for any GraphQL request; `missing`: what is asked for must not be found. */
+  load(ms: number, request: NextRequest, missing?: boolean): Promise<Sample>;
+}
+
+/** What a client asks for in its nth turn. */
+export type NextRequest = (client: number, turn: number) => { readonly person: Person; readonly body: string };
+
+/** What servers share: the database, and the secrets that tokens and values are made with. */
+export interface Surroundings {
+  readonly database: BenchDatabase;
+  readonly jwtSecret: string;
+  readonly keyFile: string;
+  /** Where each server leaves a CPU profile when it ends. */
+  readonly profiles?: string | undefined;
+}
+
+const root = join(import.meta.dirname, "..");
+const START_MS = 30_000;
+
+/** Starts Keyrow as its users do: `keyrow serve` in a process of its own, as the login keyrow_authenticator. */
+export function startKeyrow(surroundings: Surroundings): Promise<ServerContender> {
+  return startServer("keyrow", ["src/cli.ts", "serve"], surroundings, ({ operation, ...task }) => [
+    "/graphql",
+    graphqlBody(operations[operation].query, operations[operation].variables({ operation, ...task })),
+  ]);
+}
+
+/** Starts the same work by hand: bench/peer.ts. */
+export function startPeer(surroundings: Surroundings): Promise<ServerContender> {
+  return startServer("peer", ["bench/peer.ts"], surroundings, (task) => ["/", JSON.stringify(task)]);
+}
+
+/** Starts the same statements in a plain loop: bench/floor.ts. */
+export async function startFloor({ database }: Pick<Surroundings, "database">): Promise<Contender> {
+  const child = start(["bench/floor.ts", database.url("keyrow_authenticator")], {}, "ipc");
+  const failed = failure("floor", child);
+  failed.catch(() => undefined);
+  return {
+    name: "floor",
+    memory: () => memoryOf(child),
+    stop: () => stop(child),
+    async round(operation, people, ms) {
+      const answer = new Promise<Sample>((resolve) => child.once("message", (sample) => resolve(sample as Sample)));
+      child.send({ operation, people, ms });
+      return Promise.race([answer, failed]);
+    },
+  };
+}
+
+/** A GraphQL request as its body. */
+export function graphqlBody(query: string, variables: Record<string, unknown>): string {
+  return JSON.stringify({ query, variables });
+}
+
+async function startServer(
+  name: string,
+  args: string[],
+  { database, jwtSecret, keyFile, profiles }: Surroundings,
+  request: (task: Task) => [path: string, body: string],
+): Promise<ServerContender> {
+  const port = await freePort();
+  const profiling = profiles === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profiles}`];
+  const child = start([...profiling, ...args], {
+    PORT: String(port),
+    LOG_LEVEL: "warn",
+    DATABASE_URL: database.url("keyrow_authenticator"),
+    JWT_SECRET: jwtSecret,
+    KEYROW_KEY_FILE: keyFile,
+  });
+  await ready(name, child, port);
+  const load = (
+    ms: number,
+    ask: (connection: Connection, client: number, turn: number) => Promise<Buffer>,
+    check: (body: Buffer) => void = answered,
+  ) =>
+    withConnections(port, (connections) =>
+      closedLoop(ms, async (client, turn) => check(await ask(connections[client] as Connection, client, turn))),
+    );
+  return {
+    name,
+    port,
+    memory: () => memoryOf(child),
+    stop: () => stop(child),
+    async ask(person, task) {
+      const connection = await Connection.open(port);
+      const body = answered(await connection.post(...withToken(person, request(task))));
+      connection.close();
+      return JSON.parse(body.toString());
+    },
+    round: (operation, people, ms) =>
+      load(ms, (connection, client, turn) => {
+        const person = people[client % people.length] as Person;
+        return connection.post(...withToken(person, request(operations[operation].task(person, turn))));
+      }),
+    load: (ms, next, missing = false) =>
+      load(
+        ms,
+        (connection, client, turn) => {
+          const { person, body } = next(client, turn);
+          return connection.post("/graphql", person.token, body);
+        },
+        missing ? notFound : answered,
+      ),
+  };
+}
+
+function withToken({ token }: Person, [path, body]: [string, string]): [string, string, string] {
+  return [path, token, body];
+}
+
+/** Who is refused is fast: an error among the answers ends the measurement. */
+function answered(body: Buffer): Buffer {
+  if (body.includes('"errors"')) throw new Error(`an error in an answer: ${body.toString("utf8", 0, 500)}`);
+  return body;
+}
+
+function notFound(body: Buffer): void {
+  if (!body.includes('"NOT_FOUND"')) throw new Error("something was found");
+}
+
+async function withConnections<T>(port: number, work: (connections: Connection[]) => Promise<T>): Promise<T> {
+  const connections = await Promise.all(Array.from({ length: CLIENTS }, () => Connection.open(port)));
+  try {
+    return await work(connections);
+  } finally {
+    for (const connection of connections) connection.close();
+  }
+}
+
+/** Starts a program of the checkout, which goes when this process goes, however it goes. */
+function start(args: string[], env: Record<string, string>, ...more: Array<"ipc">): ChildProcess {
+  const options: SpawnOptions = {
+    cwd: root,
+    stdio: ["ignore", "ignore", "inherit", "pipe", ...more],
+    // Nothing of whoever measures: their settings would be measured, too.
+    env: { PATH: process.env.PATH, ...env, KEYROW_LAUNCHER_FD: "3" },
+  };
+  return spawn(process.execPath, ["--import", join(root, "src/follow.mjs"), ...args], options);
+}
+
+async function ready(name: string, child: ChildProcess, port: number): Promise<void> {
+  const failed = failure(name, child);
+  for (const deadline = Date.now() + START_MS; Date.now() < deadline; await Promise.race([failed, sleep(50)])) {
+    const response = await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => undefined);
+    if (response?.ok) return;
+  }
+  throw new Error(`${name} was not ready after ${START_MS / 1000} s`);
+}
+
+async function failure(name: string, child: ChildProcess): Promise<never> {
+  const [code, signal] = await once(child, "exit");
+  throw new Error(`${name} ended by itself (${code ?? signal})`);
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, "exit");
+  child.kill("SIGTERM");
+  await exited;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+function memoryOf({ pid }: ChildProcess): number {
+  const status = `/proc/${pid}/status`;
+  const kibibytes = existsSync(status)
+    ? /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(status, "utf8"))?.[1]
+    : spawnSync("ps", ["-o", "rss=", "-p", String(pid)], { encoding: "utf8" }).stdout;
+  return Number(kibibytes) / 1024;
+}

@@ -1,0 +1,49 @@
+import { parseArgs } from "node:util";
+import { type OperationName, operationNames } from "./operations.ts";
+
+/** What the command line of the benchmark says. */
+export interface Options {
+  readonly help: boolean;
+  readonly json: boolean;
+  readonly quick: boolean;
+  readonly scale: boolean;
+  readonly only: readonly OperationName[];
+  readonly out: string | undefined;
+  readonly profiles: string | undefined;
+}
+
+export const usage = `Usage: npm run bench -- [options]
+
+Measures Keyrow beside the same work by hand, on a PostgreSQL of its own. About three minutes; --scale about ten.
+
+Options:
+  --quick            short rounds, for a first look (half a minute)
+  --only <names>     some of ${operationNames.join(", ")}; separated by commas
+  --scale            instead, the same requests on 10,000 and on 1,000,000 credentials
+  --json             print JSON, and no tables
+  --out <file>       write the JSON to a file as well
+  --cpu-prof <dir>   have each server leave a CPU profile there
+  --help             show this help
+`;
+
+/** Reads the command line; throws an Error that says what can't be read. */
+export function readOptions(args: readonly string[]): Options {
+  const flag = { type: "boolean", default: false } as const;
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      help: { ...flag, short: "h" },
+      json: flag,
+      quick: flag,
+      scale: flag,
+      only: { type: "string" },
+      out: { type: "string" },
+      "cpu-prof": { type: "string" },
+    },
+  });
+  const { only, "cpu-prof": profiles, out, ...flags } = values;
+  const names = only?.split(",") ?? operationNames;
+  const unknown = names.filter((name) => !(operationNames as string[]).includes(name));
+  if (unknown.length > 0) throw new Error(`--only knows ${operationNames.join(", ")}`);
+  return { ...flags, out, profiles, only: operationNames.filter((name) => (names as string[]).includes(name)) };
+}

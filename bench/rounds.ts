@@ -1,0 +1,75 @@
+import type { Sample } from "./load.ts";
+
+/** How long to measure: so many rounds of so many ms each, after a warm-up. */
+export interface Pace {
+  readonly rounds: number;
+  readonly ms: number;
+  readonly warmUpMs: number;
+}
+
+/** One of those that are measured side by side. */
+export interface Entrant {
+  readonly name: string;
+  round(ms: number): Promise<Sample>;
+  /** In MiB. */
+  memory?(): number;
+}
+
+/** What the rounds came to: medians of requests per second and of the latencies in ms, and the most memory in MiB. */
+export interface Figures {
+  readonly requestsPerSecond: number;
+  readonly p50: number;
+  readonly p99: number;
+  readonly memory?: number;
+}
+
+/** How many times as fast one was as another in the same round. */
+export interface Ratio {
+  readonly median: number;
+  readonly min: number;
+  readonly max: number;
+}
+
+/** What was measured side by side. */
+export interface SideBySide {
+  readonly figures: Readonly<Record<string, Figures>>;
+  /** The requests per second of one entrant over those of another. */
+  ratio(name: string, over: string): Ratio;
+}
+
+/** Measures in turns, A B C, B C A and so on: what the machine does besides hits all of them alike. */
+export async function sideBySide(entrants: readonly Entrant[], pace: Pace): Promise<SideBySide> {
+  for (const entrant of entrants) await entrant.round(pace.warmUpMs);
+  const samples = new Map(entrants.map(({ name }) => [name, [] as Sample[]]));
+  const memory = new Map<string, number>();
+  for (let round = 0; round < pace.rounds; round++) {
+    const first = round % entrants.length;
+    for (const entrant of [...entrants.slice(first), ...entrants.slice(0, first)]) {
+      samples.get(entrant.name)?.push(await entrant.round(pace.ms));
+      if (entrant.memory) memory.set(entrant.name, Math.max(memory.get(entrant.name) ?? 0, entrant.memory()));
+    }
+  }
+  const of = (name: string, figure: keyof Sample) => (samples.get(name) ?? []).map((sample) => sample[figure]);
+  return {
+    figures: Object.fromEntries(
+      entrants.map(({ name }) => {
+        const most = memory.get(name);
+        const middle = (figure: keyof Sample) => median(of(name, figure));
+        const speed = { requestsPerSecond: middle("requestsPerSecond"), p50: middle("p50"), p99: middle("p99") };
+        return [name, { ...speed, ...(most !== undefined && { memory: most }) }];
+      }),
+    ),
+    ratio(name, over) {
+      const others = of(over, "requestsPerSecond");
+      const ratios = of(name, "requestsPerSecond").map((own, round) => own / (others[round] ?? Number.NaN));
+      return { median: median(ratios), min: Math.min(...ratios), max: Math.max(...ratios) };
+    },
+  };
+}
+
+function median(numbers: readonly number[]): number {
+  const sorted = numbers.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const upper = sorted[middle] ?? Number.NaN;
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
+}

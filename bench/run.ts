@@ -1,0 +1,50 @@
+import { writeFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { styleText } from "node:util";
+import { interruption } from "../src/signals.ts";
+import { startCluster } from "./database.ts";
+import { type Options, readOptions, usage } from "./options.ts";
+import { makeSecrets } from "./people.ts";
+import { formatReport, makeReport, type Report } from "./report.ts";
+import { measureScale } from "./scale.ts";
+import { measureSpeed } from "./speed.ts";
+
+const interrupted = interruption();
+const progress = (line: string) =>
+  void (process.stderr.isTTY && process.stderr.write(`${styleText("dim", line, { stream: process.stderr })}\n`));
+
+try {
+  const options = readOptions(process.argv.slice(2));
+  if (options.help) process.stdout.write(usage);
+  else process.exitCode = await main(options);
+} catch (error) {
+  process.stderr.write(`error: ${error instanceof Error ? error.message : error}\n`);
+  process.exitCode = 1;
+}
+process.exit();
+
+async function main(options: Options): Promise<number> {
+  progress("Making a PostgreSQL...");
+  const cluster = await startCluster();
+  try {
+    const report = await Promise.race([measure(cluster, options), interrupted]);
+    if (report === undefined) return 130;
+    const json = `${JSON.stringify(report, null, 2)}\n`;
+    process.stdout.write(options.json ? json : formatReport(report));
+    if (options.out !== undefined) writeFileSync(options.out, json);
+    return 0;
+  } finally {
+    await cluster.stop();
+  }
+}
+
+async function measure(cluster: Awaited<ReturnType<typeof startCluster>>, options: Options): Promise<Report> {
+  const { quick, scale, only } = options;
+  const pace = quick ? { rounds: 3, ms: 500, warmUpMs: 500 } : { rounds: 9, ms: 1_000, warmUpMs: 1_500 };
+  const secrets = await makeSecrets(cluster.directory);
+  const profiles = options.profiles && resolve(options.profiles);
+  if (scale) return makeReport(await measureScale(cluster, secrets, { pace, profiles, progress }));
+  const hotRow = only.includes("reveal-one");
+  const { compared, measured } = await measureSpeed(cluster, secrets, { pace, only, hotRow, profiles, progress });
+  return makeReport(measured, compared);
+}
