@@ -72,7 +72,7 @@ process.exit();
 
 async function serve(request: IncomingMessage): Promise<object> {
   const claims = verify(request.headersDistinct.authorization);
-  const task = (await readJsonBody(request)) as Task;
+  const task = (await readJsonBody(request, config.limits.bodyBytes)) as Task;
   const client = await pool.connect();
   try {
     return await perform(client, claims, task);

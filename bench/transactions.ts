@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type pg from "pg";
-import { sessionSettings } from "../src/session.ts";
+import { readConfig } from "../src/config.ts";
+import { createSession } from "../src/session.ts";
 import type { Claims } from "../src/token.ts";
 import { MANY, made } from "./operations.ts";
 
@@ -22,9 +23,11 @@ export const statements = {
     returning id, provider, name, masked_value, ${date("created_at")}`,
 } as const;
 
+const session = createSession(readConfig({}).limits);
+
 /** A request's settings, as its transactions set them. */
 export function settingsOf(claims: Claims): string {
-  return JSON.stringify(Object.entries(sessionSettings(claims, randomUUID())));
+  return JSON.stringify(Object.entries(session(claims, randomUUID())));
 }
 
 /** Runs one statement in a transaction of its own: begin, settings, statement and commit leave in one write. */
