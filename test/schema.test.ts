@@ -201,6 +201,17 @@ for (const [title, { offenders, breach }] of Object.entries(rules)) {
   });
 }
 
+test("only DB admins execute the function that reveals SYSTEM credentials, its owner aside", async (t) => {
+  const { rows } = await pool.query<{ name: string }>(
+    `select name from (${roles}) r
+     where has_function_privilege(r.oid, 'keyrow.reveal_system_credentials(uuid[])', 'execute') order by 1`,
+  );
+  t.deepEqual(
+    rows.map(({ name }) => name),
+    ["keyrow_admin", "keyrow_reveal"],
+  );
+});
+
 test("who may become whom", async (t) => {
   const { rows } = await pool.query(`
     select pg_get_userbyid(member) as who, pg_get_userbyid(roleid) as becomes, admin_option as admin

@@ -35,7 +35,7 @@ const never: Cells = [no, no, no, no, no];
 const unknown: Cells = [[0, "28000"], [no, "28000"], [0, "28000"], [0, "28000"], "28000"];
 /** A claim that is no UUID is an error as soon as a policy reads it. */
 const malformed: Cells = [[0, "22P02"], [no, "22P02"], [0, "22P02"], [0, "22P02"], "22P02"];
-/** Everything but the ciphertext by the reveal function, which is the API's. */
+/** Everything but the ciphertext by the reveal function, which is the API's; `systemRevealers` has the other one. */
 const maintenance: Cells = [1, 1, 1, 1, no];
 /** It reads every row, and may change its ciphertext, but nothing else. */
 const worker: Cells = [1, no, no, no, no];
@@ -57,6 +57,9 @@ export const matrix: Readonly<Record<PersonaName, Readonly<Record<Scope, Cells>>
   worker: { USER: worker, WORKSPACE: worker, SYSTEM: worker },
   "table owner": { USER: maintenance, WORKSPACE: maintenance, SYSTEM: maintenance },
 };
+
+/** Who reveals a SYSTEM credential, by a function of its own; to all others it is refused. USER and WORKSPACE rows it never gives. */
+export const systemRevealers: Readonly<Partial<Record<PersonaName, Outcome>>> = { "DB admin": 1 };
 
 /** One cell of the matrix. */
 export interface Cell {

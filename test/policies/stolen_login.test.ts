@@ -43,6 +43,7 @@ test("the login by itself has the rights of neither: it inherits nothing", async
     }
     for (const call of [
       "keyrow.reveal_user_credentials('{}')",
+      "keyrow.reveal_system_credentials('{}')",
       "keyrow.co_member_ids()",
       "keyrow.provision_user('', '')",
     ]) {
@@ -105,6 +106,24 @@ test("a grant of what one has passes nothing on", async (t) => {
         has_function_privilege('keyrow_anonymous', 'keyrow.reveal_user_credentials(uuid[])', 'execute') as reveals`,
     );
     t.deepEqual(row, { deletes: false, reveals: false });
+  });
+});
+
+test("SYSTEM credentials stay closed to the login, whatever role it takes and whatever it claims", async (t) => {
+  const claims = [null, ids.ana, ids.stranger, ids.SYSTEM, "00000000-0000-0000-0000-000000000000", "not-a-uuid", " "];
+  const asked = [[ids.SYSTEM, ids.USER, ids.WORKSPACE]];
+  await inWorld(pool, async (s) => {
+    for (const role of [undefined, "keyrow_user", "keyrow_anonymous"]) {
+      for (const user of claims) {
+        const who: Persona = { login: "keyrow_authenticator", user, ...(role !== undefined && { role }) };
+        const title = `${role} ${user}`;
+        t.is(await s.try(who, "select from keyrow.reveal_system_credentials($1)", asked), "42501", title);
+        const users = "select from keyrow.reveal_user_credentials($1) where scope = 'SYSTEM'";
+        t.true([0, "28000", "22P02", "42501"].includes(await s.try(who, users, asked)), title);
+        const seen = await s.try(who, "select from public.user_credentials where scope = 'SYSTEM'");
+        t.true([0, "28000", "22P02", "42501"].includes(seen), title);
+      }
+    }
   });
 });
 
