@@ -33,7 +33,13 @@ function reportUsage(error: CommanderError): number {
 
 /** What was typed may be a secret in the wrong place, and standard error may be a log of a build. */
 function withoutValues(message: string): string {
-  return message.replace(/(but got \d+): .*$/s, "$1").replace(/'(--?[^=']+)=.*'/s, "'$1'");
+  return (
+    message
+      .replace(/(but got \d+): .*$/s, "$1")
+      .replace(/'(--?[^=']+)=.*'/s, "'$1'")
+      // A private key begins with dashes, too.
+      .replace(/(unknown option) '(?!(-[a-z]|--[a-z][a-z-]{0,30})'$).*$/is, "$1")
+  );
 }
 
 function details(error: unknown): string[] {
