@@ -18,6 +18,8 @@ export interface Config {
   readonly dataDirectory: string;
   /** Of `keyrow serve`; undefined in embedded mode. */
   readonly databaseUrl: string | undefined;
+  /** Of DB admins' commands; undefined where theirs is the embedded one. */
+  readonly adminDatabaseUrl: string | undefined;
   /** `path` is absolute; `mayCreate` where nobody named the file, so that a mistyped path never gets a new key. */
   readonly keyFile: { readonly path: string; readonly mayCreate: boolean };
   readonly allowMissingKeys: boolean;
@@ -156,6 +158,7 @@ function toConfig(values: Values, mode: Mode): Config {
     host: values.HOST,
     dataDirectory,
     databaseUrl: mode === "server" ? values.DATABASE_URL : undefined,
+    adminDatabaseUrl: values.ADMIN_DATABASE_URL,
     keyFile: Object.freeze({
       path: resolve(values.KEYROW_KEY_FILE ?? join(dataDirectory, "keys.json")),
       mayCreate: values.KEYROW_KEY_FILE === undefined && mode === "embedded",

@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import type pg from "pg";
-import { type Columns, type Place, sealFor } from "../plugins/encrypted-columns/seal.ts";
-import { parseTag } from "../plugins/encrypted-columns/tag.ts";
+import { type Columns, sealFor } from "../plugins/encrypted-columns/seal.ts";
 import type { Cipher } from "./cipher/cipher.ts";
+import { credentialPlace } from "./credential-place.ts";
 import { MAX_VALUE_BYTES } from "./limits.ts";
 import { maskValue } from "./mask.ts";
 
@@ -60,16 +60,6 @@ export interface Demo {
   readonly userId: string;
   readonly userName: string;
   readonly credentialId: string;
-}
-
-/** Where the ciphertexts of credentials are, as the column's comment says it. */
-async function credentialPlace(client: pg.ClientBase): Promise<Place> {
-  const { rows } = await client.query<{ comment: string }>(
-    `select pg_catalog.col_description(attrelid, attnum) as comment from pg_catalog.pg_attribute
-     where attrelid = 'public.user_credentials'::regclass and attname = 'encrypted_value'`,
-  );
-  const text = /^@encrypted (.*)$/m.exec(rows[0]?.comment ?? "")?.[1] ?? "";
-  return { tag: parseTag(text), table: "public.user_credentials", column: "encrypted_value" };
 }
 
 /** Loads the demo data in one transaction, where there is no user yet. `client` may become keyrow_admin. */

@@ -26,14 +26,15 @@ const when: Record<ErrorCode, string> = {
   INTERNAL: "a fault of Keyrow; it is in the log",
   CONFIG_INVALID: "at the start: settings that are malformed, unknown or at odds, each named",
   KEY_FILE_INVALID: "at the start: the key file is missing, damaged or open to others",
-  KEY_MISSING: "at the start: rows are sealed under keys that the key file does not have",
+  KEY_MISSING: "at the start and in `keyrow system`: rows are sealed under keys that the key file does not have",
   DATA_DIRECTORY: "the data directory can't be written, is damaged, or is open to others",
   DATA_DIRECTORY_BUSY: "at the start: another Keyrow runs in the same data directory",
   PORT_TAKEN: "at the start: something else listens on PORT",
   EMBEDDED_POSTGRES: "the embedded PostgreSQL can't be installed, started or stopped",
   DATABASE_UNREACHABLE: "a command or the start finds no database, or can't log in",
-  DATABASE_RIGHTS: "at the start: the server's login may do more than it should, or less than it must",
-  SCHEMA_BEHIND: "at the start: migrations are missing, or are newer than this version",
+  DATABASE_RIGHTS:
+    "at the start: the server's login may do more than it should, or less than it must; for DB admins: theirs may not become keyrow_admin",
+  SCHEMA_BEHIND: "at the start and for DB admins: migrations are missing, or are newer than this version",
   IDENTITY_MISMATCH:
     "at the start: `current_user_id()` does not give the user whose claims are set, or gives one without claims",
   MIGRATION_FAILED: "a migration met something that it did not expect",
@@ -94,9 +95,11 @@ function errorsPage(): string {
 
 async function cliPage(): Promise<string> {
   const { program } = await import("./cli/program.ts");
-  const commands = [program, ...program.commands.filter((one) => one.name() !== "help")];
-  const sections = commands.map((one) => {
-    const title = one === program ? "keyrow" : `keyrow ${one.name()}`;
+  const named = (one: Command, parent = ""): Array<[title: string, one: Command]> => {
+    const title = `${parent} ${one.name()}`.trimStart();
+    return [[title, one], ...one.commands.flatMap((sub) => (sub.name() === "help" ? [] : named(sub, title)))];
+  };
+  const sections = named(program).map(([title, one]) => {
     return `## ${title}\n\n\`\`\`text\n${helpOf(one).trimEnd()}\n\`\`\``;
   });
   const meanings = { ok: "done", error: "it could not be done", usage: "the command line was not understood" };

@@ -1,37 +1,51 @@
+import type pg from "pg";
+import { withAdmin } from "./admin-database.ts";
 import type { Config } from "./config.ts";
-import { withEmbeddedDatabase } from "./embedded-database.ts";
 import { KeyrowError } from "./errors.ts";
-import { asRole, withConnection } from "./setup.ts";
 import { knownUser } from "./users.ts";
 
 /**
  * Gives the WORKSPACE and SYSTEM credentials that one user made to another, as a DB admin; gives how many. Their values
  * are bound to workspace or system, and open as before. Throws NOT_FOUND, and CONFLICT where the other has the same.
  */
-export async function handOver(config: Config, { from, to }: { from: string; to: string }): Promise<number> {
-  const [leaving, taking] = [await knownUser(config, from), await knownUser(config, to)];
-  if (leaving === taking) {
-    throw new KeyrowError("USAGE", {
-      message: "--from and --to are the same user.",
-      hint: "Name another to take over.",
-    });
-  }
-  return withEmbeddedDatabase(config, (addresses) =>
-    withConnection(asRole(addresses.url("postgres"), "keyrow_admin"), async (client) => {
-      try {
-        const { rowCount } = await client.query(
-          "update public.user_credentials set user_id = $2 where user_id = $1 and scope <> 'USER'",
-          [leaving, taking],
-        );
-        return rowCount ?? 0;
-      } catch (error) {
-        if ((error as { code?: unknown }).code !== "23505") throw error;
-        throw new KeyrowError("CONFLICT", {
-          message:
-            "The other user has a credential of the same workspace, provider and name already; nothing was handed over.",
-          hint: "Rename one of the two first.",
-        });
-      }
-    }),
+export function handOver(config: Config, { from, to }: { from: string; to: string }): Promise<number> {
+  return withAdmin(config, async (client) => {
+    const leaving = await knownUser(client, from);
+    const taking = await knownUser(client, to);
+    if (leaving === taking) {
+      throw new KeyrowError("USAGE", {
+        message: "--from and --to are the same user.",
+        hint: "Name another to take over.",
+      });
+    }
+    await refuseConflicts(client, leaving, taking);
+    const { rowCount } = await client.query(
+      "update public.user_credentials set user_id = $2 where user_id = $1 and scope <> 'USER'",
+      [leaving, taking],
+    );
+    return rowCount ?? 0;
+  });
+}
+
+const MOST_NAMED = 3;
+
+/** The unique index would refuse them as well, but name none. */
+async function refuseConflicts(client: pg.ClientBase, leaving: string, taking: string): Promise<void> {
+  const { rows } = await client.query<{ title: string }>(
+    `select theirs.provider || '/' || theirs.name as title
+     from public.user_credentials theirs
+     join public.user_credentials present
+       on present.user_id = $2 and present.provider = theirs.provider and present.name = theirs.name
+         and present.workspace_id is not distinct from theirs.workspace_id
+     where theirs.user_id = $1 and theirs.scope <> 'USER'
+     order by 1`,
+    [leaving, taking],
   );
+  if (rows.length === 0) return;
+  const named = rows.slice(0, MOST_NAMED).map(({ title }) => title);
+  const more = rows.length - named.length;
+  throw new KeyrowError("CONFLICT", {
+    message: `The other user has credentials of the same workspace, provider and name already, so nothing was handed over: ${named.join(", ")}${more > 0 ? ` and ${more} more` : ""}.`,
+    hint: "Rename one of each two first, or name another user.",
+  });
 }

@@ -1,12 +1,16 @@
+import { withAdmin } from "./admin-database.ts";
 import type { Config } from "./config.ts";
 import { KeyrowError } from "./errors.ts";
 import { type JwtKey, secretKey } from "./jwt-key.ts";
 import { readSecrets } from "./secrets.ts";
 import { createSigner } from "./token.ts";
-import { knownUser, type LookupUser } from "./users.ts";
+import { findUser, unknownUser } from "./users.ts";
 
 const secondsIn = { s: 1, m: 60, h: 3600, d: 86_400 } as const;
 const MAX_SECONDS = 365 * secondsIn.d;
+
+const lookupUser = (config: Config, idOrEmail: string): Promise<{ id: string } | undefined> =>
+  withAdmin(config, (client) => findUser(client, idOrEmail));
 
 /**
  * A token for a user that exists, valid as long as `expires` says (`15m`, `1h`, `7d`). Throws USAGE for a bad duration,
@@ -15,11 +19,13 @@ const MAX_SECONDS = 365 * secondsIn.d;
 export async function makeToken(
   config: Config,
   { user, expires }: { readonly user: string; readonly expires: string },
-  lookup?: LookupUser,
+  lookup = lookupUser,
 ): Promise<string> {
   const expiresIn = parseDuration(expires);
   const sign = createSigner({ ...config.jwt, key: await signingKey(config) });
-  return sign({ userId: await knownUser(config, user, lookup), expiresIn });
+  const found = await lookup(config, user);
+  if (found === undefined) throw unknownUser();
+  return sign({ userId: found.id, expiresIn });
 }
 
 /** Seconds in a duration as in `15m`; throws USAGE for anything but 1 to 365 days of it. */

@@ -134,6 +134,12 @@ export const settings = {
     parser: settingName,
     remedy: "give two or three lower-case words with dots between them, as in app.user_id",
   }),
+  ADMIN_DATABASE_URL: optional({
+    description:
+      "The address of the database for `keyrow system`, `keyrow handover` and the users of `keyrow token`, as a login that may become keyrow_admin. Where unset, it is the embedded one of the data directory.",
+    parser: databaseUrl,
+    remedy: "give an address as in postgres://alice:password@host:5432/database",
+  }),
   JWT_SECRET: optional({
     description:
       "The secret that tokens are signed with (HS256), 32 bytes or more. In embedded mode one is made where neither this nor JWT_PUBLIC_KEY is set.",

@@ -88,7 +88,7 @@ const misuses: Array<[title: string, args: string[], expected: RegExp]> = [
   [
     "help on nothing there is",
     ["help", "nothing"],
-    /^error: there is no help on this\nhint: ask for start, serve, migrate, setup, token, keys, handover, db or/,
+    /^error: there is no help on this\nhint: ask for start, serve, migrate, setup, token, keys, system, handover, db or/,
   ],
   ["a year", ["token", "--user", ana, "--expires", "1y"], /^error: the value of --expires is not a duration\nhint: /],
 ];
@@ -105,6 +105,11 @@ for (const args of [
   ["token", "--user", ana, "--secret=hunter2"],
   ["token", "--user", ana, "--expires", "hunter2"],
   ["help", "hunter2"],
+  ["system", "set", "smtp/relay", "hunter2"],
+  ["system", "set", "smtp/relay", "-phunter2"],
+  ["system", "set", "smtp/relay", "-----BEGIN hunter2-----"],
+  ["system", "set", "hunter2"],
+  ["system", "set", "smtp/relay", "--expires", "hunter2"],
 ]) {
   test(`what was typed in the wrong place is not repeated: ${args.slice(-1)} after ${args.slice(0, -1)}`, async (t) => {
     const { stdout, stderr, exitCode } = await keyrow(args);

@@ -123,6 +123,13 @@ const accepted: Array<[title: string, env: Environment, get: (config: Config) =>
     (it) => it.corsOrigins.join(" "),
     "https://app.example http://localhost:5173",
   ],
+  [
+    "an address for DB admins",
+    { ADMIN_DATABASE_URL: "postgres://alice@db/app" },
+    (it) => it.adminDatabaseUrl,
+    "postgres://alice@db/app",
+  ],
+  ["none for DB admins, whose database is then the embedded one", {}, (it) => it.adminDatabaseUrl, undefined],
   ["a setting of the tests", { KEYROW_TEST_ANYTHING: "x" }, (it) => it.port, 5678],
   ["settings of others", { PGHOST: "x", JWTSOMETHING: "x", KEYROWX: "x" }, (it) => it.port, 5678],
 ];
@@ -177,6 +184,8 @@ const refused: Array<[title: string, env: Environment, expected: RegExp]> = [
   ["a directory with a newline", { KEYROW_DATA_DIR: `${mark}\n` }, /^KEYROW_DATA_DIR: it is not a path/],
   ["an empty key file", { KEYROW_KEY_FILE: "" }, /^KEYROW_KEY_FILE: it is set, but empty/],
   ["a secret of 31 bytes", { JWT_SECRET: mark.padEnd(31, "x") }, /^JWT_SECRET: it is shorter than 32 bytes; .*openssl/],
+  ["an address of another kind", { ADMIN_DATABASE_URL: `http://${mark}@db/app` }, /^ADMIN_DATABASE_URL: .*PostgreSQL/],
+  ["an address that names no database", { ADMIN_DATABASE_URL: `postgres://${mark}@db` }, /^ADMIN_DATABASE_URL: /],
   ["an empty secret", { JWT_SECRET: "" }, /^JWT_SECRET: it is set, but empty/],
   ["a public key as secret", { JWT_SECRET: rsaPem }, /^JWT_SECRET: this is a PEM text/],
   ["a secret that was no UTF-8", { JWT_SECRET: mark + "\ufffd".repeat(30) }, /^JWT_SECRET: it is not UTF-8/],

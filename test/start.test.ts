@@ -538,6 +538,20 @@ test.serial("keyrow handover lets a user go who carries the team's credentials",
   t.regex(nobody.stderr, /^error: no user has this id/);
 });
 
+test.serial("keyrow system opens the demo's SYSTEM credential, beside a running server and without one", async (t) => {
+  const directory = await copied(t);
+  const get = () => keyrow(directory, ["system", "get", "smtp/relay"]);
+  t.is((await get()).stdout, "demo-relay-password-demo-relay", "without one");
+  await start(t, directory);
+  const { stdout, stderr, exitCode } = await get();
+  t.deepEqual([stdout, stderr, exitCode], ["demo-relay-password-demo-relay", "", 0]);
+  const { rows } = await onDatabase(directory, (client) =>
+    client.query(`select session_role, user_id from public.activity_logs
+      where action = 'CREDENTIAL_ACCESSED' and details->>'scope' = 'SYSTEM'`),
+  );
+  t.deepEqual(rows, Array(2).fill({ session_role: "postgres", user_id: null }));
+});
+
 test.serial("KEYROW_DEMO=off loads nothing, and a user's row is made at their first valid token", async (t) => {
   const directory = temporary(t);
   const secret = "a-secret-of-forty-eight-bytes-for-this-test-only";

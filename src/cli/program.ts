@@ -10,10 +10,11 @@ import { migrate } from "./migrate.ts";
 import { serve } from "./serve.ts";
 import { setup } from "./setup.ts";
 import { start } from "./start.ts";
+import { system } from "./system.ts";
 import { token } from "./token.ts";
 
 // A command's module is cheap: what it works with is imported by its action, so that help and typing errors are fast.
-const commands = [start, serve, migrate, setup, adopt, token, keys, handover, db, help];
+const commands = [start, serve, migrate, setup, adopt, token, keys, system, handover, db, help];
 
 /** The whole of `keyrow`; it throws a CommanderError instead of leaving the process. */
 export const program = new Command("keyrow")
@@ -39,4 +40,7 @@ export const program = new Command("keyrow")
     ),
   );
 
-for (const one of commands) program.addCommand(one.copyInheritedSettings(program));
+for (const one of commands) {
+  program.addCommand(one.copyInheritedSettings(program));
+  for (const sub of one.commands) sub.copyInheritedSettings(program);
+}

@@ -14,7 +14,7 @@ export const token = command("token", "Prints a token for a user, where the secr
   )
   .addHelpText(
     "after",
-    "\nThe secret is JWT_SECRET or, where that is unset, the one in the data directory.\nThe user is looked up in the database.",
+    "\nThe secret is JWT_SECRET or, where that is unset, the one in the data directory.\nThe user is looked up in the database of ADMIN_DATABASE_URL or, where that is unset, in the embedded one.",
   )
   .action(async (options: { user: string; expires: string }) => {
     const { makeToken } = await import("../make-token.ts");

@@ -1,0 +1,149 @@
+import { command, examples } from "./command.ts";
+
+const CREDENTIAL = "<provider/name>";
+const WHICH = "which one; the first slash parts provider and name";
+const WHERE =
+  "\nThe database is that of ADMIN_DATABASE_URL, as a login that may become keyrow_admin, or the embedded one.";
+const KEYS = "\nWith ADMIN_DATABASE_URL the key file must be named by KEYROW_KEY_FILE.";
+
+interface SetOptions {
+  readonly user?: string;
+  readonly type?: string;
+  readonly description?: string;
+  readonly expires?: string;
+  readonly json: boolean;
+}
+
+const set = command("set", "Creates a SYSTEM credential, or gives one a new value. The value is never an argument.")
+  .argument(CREDENTIAL, WHICH)
+  .option("--user <email or id>", "whose id a new one carries")
+  .option("--type <type>", "API_KEY, PASSWORD and so on; a new one is a SECRET where nobody says")
+  .option("--description <text>", "what it is for")
+  .option("--expires <date>", "a day or time, as in 2030-01-31 or 2030-01-31T18:00:00Z, or never")
+  .option("--json", "say what was done as JSON", false)
+  .addHelpText(
+    "after",
+    examples(
+      ["keyrow system set smtp/relay --user ana@example.com", "asks for the value, hidden"],
+      ["keyrow system set stripe/live --type API_KEY < key.txt", "reads it from standard input"],
+    ),
+  )
+  .addHelpText(
+    "after",
+    "\nOn a terminal it asks for one line; else the value is standard input, less one newline at its end.\nA value has 1 byte to 64 KiB of UTF-8.\n\nA new credential carries a user's id, for the table demands one. Without --user it is that of who carries\nall the other SYSTEM credentials; for the first one, or where several do, --user is needed. One that exists\nkeeps its owner, whom `keyrow handover` changes, and whatever is not given. A new value makes it active.",
+  )
+  .addHelpText("after", WHERE + KEYS)
+  .action(async (text: string, options: SetOptions) => {
+    const { askValue, parseCredentialName, parseExpiry, readValue } = await import("../system/input.ts");
+    const which = parseCredentialName(text);
+    const { user, type, description, expires, json } = options;
+    const expiresAt = expires === undefined ? undefined : parseExpiry(expires);
+    const { config, cipher } = await withKeys();
+    const title = `${which.provider}/${which.name}`;
+    const value = process.stdin.isTTY ? await askValue(title) : await readValue(process.stdin);
+    // As a shell counts a command that Ctrl-C has ended.
+    if (value === undefined) return end("nothing was set", 130);
+    const { setSystem } = await import("../system/credentials.ts");
+    const done = await setSystem(config, cipher, which, { value, user, type, description, expiresAt });
+    print(json ? JSON.stringify({ ...which, ...done }) : `${done.created ? "created" : "renewed"}  ${title}`);
+  });
+
+const get = command("get", "Prints the value of a SYSTEM credential, on the record.")
+  .argument(CREDENTIAL, WHICH)
+  .addHelpText(
+    "after",
+    examples(
+      ["keyrow system get smtp/relay", "the value, and nothing else"],
+      ['RELAY_PASSWORD="$(keyrow system get smtp/relay)"', "for a script"],
+    ),
+  )
+  .addHelpText(
+    "after",
+    "\nA newline follows on a terminal alone. The activity log has the login that asked, before the value is opened.",
+  )
+  .addHelpText("after", WHERE + KEYS)
+  .action(async (text: string) => {
+    const { parseCredentialName } = await import("../system/input.ts");
+    const which = parseCredentialName(text);
+    const { config, cipher } = await withKeys();
+    const { getSystem } = await import("../system/credentials.ts");
+    const value = await getSystem(config, cipher, which);
+    process.stdout.write(process.stdout.isTTY ? `${value}\n` : value);
+  });
+
+const list = command("list", "Lists the SYSTEM credentials, without their values.")
+  .option("--json", "as JSON", false)
+  .addHelpText(
+    "after",
+    examples(
+      ["keyrow system list", "a table; times are UTC"],
+      ["keyrow system list --json", "everything, for a script"],
+    ),
+  )
+  .addHelpText("after", WHERE)
+  .action(async ({ json }: { json: boolean }) => {
+    const { readConfig } = await import("../config.ts");
+    const { listSystem } = await import("../system/credentials.ts");
+    const { systemTable } = await import("../system/table.ts");
+    const credentials = await listSystem(readConfig());
+    if (json) print(JSON.stringify(credentials));
+    else if (credentials.length > 0) print(systemTable(credentials).join("\n"));
+    else process.stderr.write("there are no SYSTEM credentials\n");
+  });
+
+const rm = command("rm", "Deletes a SYSTEM credential, on the record.")
+  .argument(CREDENTIAL, WHICH)
+  .option("-y, --yes", "don't ask", false)
+  .option("--json", "say what was done as JSON", false)
+  .addHelpText("after", examples(["keyrow system rm smtp/relay --yes", "gone; the log keeps that it was"]))
+  .addHelpText("after", "\nOn a terminal it asks first.")
+  .addHelpText("after", WHERE)
+  .action(async (text: string, { yes, json }: { yes: boolean; json: boolean }) => {
+    const { confirmed, parseCredentialName } = await import("../system/input.ts");
+    const which = parseCredentialName(text);
+    const { readConfig } = await import("../config.ts");
+    const config = readConfig();
+    const title = `${which.provider}/${which.name}`;
+    if (!yes && process.stdin.isTTY && !(await confirmed(`Delete the SYSTEM credential ${title}?`))) {
+      return end("nothing was deleted", 1);
+    }
+    const { removeSystem } = await import("../system/credentials.ts");
+    const id = await removeSystem(config, which);
+    print(json ? JSON.stringify({ ...which, id, deleted: true }) : `deleted  ${title}`);
+  });
+
+/** `keyrow system`: the credentials that have no API. */
+export const system = command(
+  "system",
+  "SYSTEM credentials, which have no API: set, get, list and rm, for a DB admin where the keys are.",
+)
+  .helpCommand(false)
+  .addHelpText(
+    "after",
+    examples(
+      ["keyrow system set smtp/relay --user ana@example.com", "create one, or renew its value"],
+      ["keyrow system get smtp/relay", "print the value, on the record"],
+      ["keyrow system list", "what there is"],
+      ["keyrow system rm smtp/relay", "delete it"],
+    ),
+  )
+  .addHelpText("after", `${WHERE}\nEach has its own help, as in \`keyrow system set --help\`.`);
+
+for (const one of [set, get, list, rm]) system.addCommand(one);
+
+async function withKeys() {
+  const { readConfig } = await import("../config.ts");
+  const { adminKeyring } = await import("../system/key-ring.ts");
+  const config = readConfig();
+  // Before a value is asked for, so that nobody types one in vain.
+  return { config, cipher: await adminKeyring(config) };
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+function end(what: string, exitCode: number): void {
+  process.stderr.write(`${what}\n`);
+  process.exitCode = exitCode;
+}

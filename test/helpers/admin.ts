@@ -1,0 +1,60 @@
+import { randomBytes } from "node:crypto";
+import { fileURLToPath } from "node:url";
+import { execa } from "execa";
+import { socketUrl } from "../../src/embedded/server.ts";
+import { withConnection } from "../../src/setup.ts";
+import { testCluster } from "./cluster.ts";
+import { type TestDatabase, testUrl } from "./database.ts";
+
+const cli = fileURLToPath(new URL("../../src/cli.ts", import.meta.url));
+
+/** A login of a person's, as a database's admin makes them. */
+export interface PersonalLogin {
+  readonly name: string;
+  /** Its address of a test's database. */
+  readonly url: string;
+  drop(): Promise<void>;
+}
+
+/** Makes a login that may become the given roles. Roles are the server's, so the name is random, and `drop` it. */
+export async function createLogin(database: TestDatabase, ...roles: string[]): Promise<PersonalLogin> {
+  const name = `alice-${randomBytes(6).toString("hex")}`;
+  const password = randomBytes(12).toString("hex");
+  const superuser = (text: string) =>
+    withConnection(testUrl("postgres", "postgres"), async (client) => {
+      await client.query(text);
+    });
+  await superuser(`create role "${name}" login noinherit password '${password}'`);
+  for (const role of roles) await superuser(`grant ${role} to "${name}"`);
+  return {
+    name,
+    url: socketUrl(testCluster(), { user: name, password }, database.name),
+    drop: () => superuser(`drop role "${name}"`),
+  };
+}
+
+// A file's tests run at once, and a machine has few processors.
+const MOST_AT_ONCE = 3;
+let running = 0;
+const waiting: Array<() => void> = [];
+
+/** Runs the command as a process with this environment and no other; `input` is its standard input. */
+export async function keyrow(args: string[], env: Record<string, string>, input: string | Uint8Array = "") {
+  if (running === MOST_AT_ONCE) await new Promise<void>((resolve) => waiting.push(resolve));
+  else running += 1;
+  try {
+    const { stdout, stderr, exitCode } = await execa(process.execPath, [cli, ...args], {
+      env,
+      input,
+      extendEnv: false,
+      reject: false,
+      stripFinalNewline: false,
+      timeout: 60_000,
+    });
+    return { stdout, stderr, exitCode };
+  } finally {
+    const next = waiting.shift();
+    if (next === undefined) running -= 1;
+    else next();
+  }
+}
