@@ -30,8 +30,8 @@ async function whoAsks(pool: pg.Pool, settings: Record<string, string>): Promise
     );
     return rows[0]?.id ?? null;
   } catch (error) {
-    // The database is going, or full: that says nothing of the function.
-    if (!(error instanceof pg.DatabaseError) || /^(08|53|57)/.test(error.code ?? "")) throw error;
+    // The database is going, full or read only: that says nothing of the function.
+    if (!(error instanceof pg.DatabaseError) || /^(08|25|53|57)/.test(error.code ?? "")) throw error;
     return undefined;
   }
 }

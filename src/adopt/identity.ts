@@ -95,7 +95,7 @@ const unread = (userSetting: string): Finding => ({
   name: "identity.setting",
   severity: "in the way",
   what: `current_user_id() does not give the id that ${userSetting} holds, and nothing in it says what it reads.`,
-  remedy: "name the setting that it reads in KEYROW_USER_SETTING",
+  remedy: `name the setting that it reads in KEYROW_USER_SETTING, or let it read ${KEYROW_CLAIM} where that is unset`,
 });
 
 const another = (userSetting: string, read: string): Finding => ({

@@ -1,4 +1,6 @@
+import { readFile } from "node:fs/promises";
 import test from "ava";
+import { rowRules } from "../../src/adopt/credentials.ts";
 import type { Finding } from "../../src/adopt/finding.ts";
 import { objectFindings, versionFinding } from "../../src/adopt/objects.ts";
 import { type Adoption, checkAdoption } from "../../src/adopt.ts";
@@ -405,6 +407,18 @@ for (const [title, it] of Object.entries(cases)) {
     );
   });
 }
+
+test("a value is malformed exactly where the migrated table refuses it under a legacy key", async (t) => {
+  const committed = new URL("../../migrations/committed/000002-user-credentials.sql", import.meta.url);
+  const [, legacy = ""] = /when key_id = 'legacy' then(.*?)else false/s.exec(await readFile(committed, "utf8")) ?? [];
+  const forms = [...legacy.matchAll(/encrypted_value ~ '([^']*)'/g)].map(([, form = ""]) => form);
+  const rule = rowRules.find(({ name }) => name === "rows.value");
+  t.is(forms.length, 2);
+  t.deepEqual(
+    [...(rule?.wrong ?? "").matchAll(/~ '([^']*)'/g)].map(([, form]) => form),
+    forms,
+  );
+});
 
 test("no more than twenty rows are named, and all are counted", async (t) => {
   const cause = `alter table user_credentials alter id set default uuid_generate_v4();
