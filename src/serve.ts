@@ -39,7 +39,7 @@ export interface ServeParts {
 /** A running server. */
 export interface Serving {
   readonly port: number;
-  /** Stops listening, lets requests in flight finish, and closes everything; at most about four seconds. */
+  /** Stops listening, lets requests in flight finish, and closes everything; at most about five seconds. */
   stop(): Promise<void>;
 }
 
@@ -119,7 +119,8 @@ async function serveOn(pool: pg.Pool, config: Config, parts: ServeParts): Promis
     const stop = async () => {
       await closeServer(listening, GRACE_MS);
       cutOff(pool);
-      await toucher.stop();
+      // Its connection may have fallen silent.
+      await within(RELEASE_MS, toucher.stop());
       // While following the schema, PostGraphile's release waits for a connection that never comes back.
       await within(RELEASE_MS, pgl.release());
       await within(RELEASE_MS, pool.end());

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import test from "ava";
 import { withConnection } from "../../src/setup.ts";
 import { isBack, isBackFor, onlyUnavailable, startLoad } from "./load.ts";
@@ -58,4 +59,16 @@ test("connections that fall silent are given up, and new ones take their place",
   await load.settle();
   onlyUnavailable(t, load.refusals);
   t.is(await served.end(), 0);
+});
+
+test("a server whose connections have fallen silent ends all the same", async (t) => {
+  const postgres = await startPostgres(t);
+  const network = await createNetwork(t, postgres.socketFile);
+  const served = await serve(t, network.through(postgres.url("keyrow_authenticator")));
+  const load = await startLoad(t, postgres, served);
+  await load.more(60);
+  network.silence();
+  await load.refused(1);
+  const given = await Promise.race([served.end(), delay(10_000, "it still runs", { ref: false })]);
+  t.is(given, 0);
 });
