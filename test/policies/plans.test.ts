@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import test from "ava";
 import pg from "pg";
 import { loadTeams } from "../../bench/teams.ts";
-import { sessionSettings } from "../../src/session.ts";
+import { createSession } from "../../src/session.ts";
 import { withConnection } from "../../src/setup.ts";
 import { startTestServer } from "../helpers/server.ts";
 
@@ -102,7 +102,9 @@ async function run(
       set local track_functions = 'all';
       set local plan_cache_mode = ${mode};
       set local client_min_messages = log`);
-    const settings = JSON.stringify(Object.entries(sessionSettings({ userId, expiresAt: 0 }, "plans")));
+    const settings = JSON.stringify(
+      Object.entries(createSession({ statementMs: 10_000 })({ userId, expiresAt: 0 }, "plans")),
+    );
     await client.query("select set_config(el->>0, el->>1, true) from json_array_elements($1::json) el", [settings]);
     await client.query({ name: "planned", text, values: values ?? [] });
     // A plan is told when its statement is over, which is when the next one begins.
