@@ -13,7 +13,7 @@ const asAdmin = `
   set local jwt.claims.user_id = '';
   set local request.jwt.claims = '';
   set local synchronous_commit = on;
-  set local lock_timeout = '10s';
+  set local lock_timeout = '30s';
   set local search_path = pg_catalog, public, pg_temp`;
 
 /**

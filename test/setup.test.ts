@@ -8,6 +8,7 @@ import { startEmbedded } from "../src/embedded/server.ts";
 import { secretKey } from "../src/jwt-key.ts";
 import { withConnection } from "../src/setup.ts";
 import { createSigner } from "../src/token.ts";
+import { keyrow as asAdmin } from "./helpers/admin.ts";
 import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts";
 import { post } from "./helpers/server.ts";
 import { hasPostgres15, startPostgres15 } from "./helpers/system-postgres.ts";
@@ -110,7 +111,29 @@ async function goesAllTheWay(t: ExecutionContext, server: Server): Promise<void>
   serving.kill("SIGTERM");
   t.is((await serving).exitCode, 0);
 
+  await servesAdmins(t, server, env);
   await refusesLogins(t, server, env);
+}
+
+/** A DB admin's commands, with a login that the database's owner lets become keyrow_admin. */
+async function servesAdmins(t: ExecutionContext, server: Server, env: Record<string, string>): Promise<void> {
+  await withConnection(server.url("dba", "app"), (client) =>
+    client.query("create role alice login password 'alice'; grant keyrow_admin to alice"),
+  );
+  const { KEYROW_KEY_FILE = "" } = env;
+  const admin = { ADMIN_DATABASE_URL: server.url("alice", "app"), KEYROW_KEY_FILE };
+  const heir = "00000000-0000-4000-8000-00000000000b";
+  t.like(await asAdmin(["system", "set", "p/system", "--user", user], admin, "s\n"), { stdout: "created  p/system\n" });
+  t.deepEqual(await asAdmin(["system", "get", "p/system"], admin), { stdout: "s", stderr: "", exitCode: 0 });
+  await withConnection(server.url("postgres", "app"), async (client) => {
+    const { rows } = await client.query(
+      "select session_role from public.activity_logs where action = 'CREDENTIAL_ACCESSED' order by id desc limit 1",
+    );
+    t.deepEqual(rows, [{ session_role: "alice" }]);
+    await client.query("insert into public.users (id, name) values ($1, 'Bo')", [heir]);
+  });
+  t.is((await asAdmin(["handover", "--from", user, "--to", heir], admin)).stdout, "1 credential handed over\n");
+  t.is((await asAdmin(["system", "get", "p/system"], admin)).stdout, "s");
 }
 
 /** The address that a server says in its log once it listens. */

@@ -124,7 +124,7 @@ export function listSystem(config: Config): Promise<SystemCredential[]> {
 /** Deletes a SYSTEM credential; gives its id. Throws NOT_FOUND. */
 export function removeSystem(config: Config, which: CredentialName): Promise<string> {
   return withAdmin(config, async (client) => {
-    const { id } = await mustFind(client, which);
+    const { id } = await mustFind(client, which, "for update");
     const { rowCount } = await client.query("delete from public.user_credentials where id = $1", [id]);
     if (rowCount !== 1) throw notFound();
     return id;
@@ -224,8 +224,8 @@ async function find(client: pg.ClientBase, { provider, name }: CredentialName, l
   });
 }
 
-async function mustFind(client: pg.ClientBase, which: CredentialName): Promise<Row> {
-  const found = await find(client, which);
+async function mustFind(client: pg.ClientBase, which: CredentialName, lock = ""): Promise<Row> {
+  const found = await find(client, which, lock);
   if (found === undefined) throw notFound();
   return found;
 }
