@@ -18,10 +18,17 @@ async function readBody(request: IncomingMessage, maxBytes: number): Promise<Buf
   if (Number(request.headers["content-length"] ?? 0) > maxBytes) throw tooLarge();
   const chunks: Buffer[] = [];
   let length = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > maxBytes) throw tooLarge();
-    chunks.push(chunk);
+  try {
+    for await (const chunk of request as AsyncIterable<Buffer>) {
+      length += chunk.length;
+      if (length > maxBytes) throw tooLarge();
+      chunks.push(chunk);
+    }
+  } catch (error) {
+    // The connection to the caller is lost, and not one to the database, whose errors look alike.
+    throw error instanceof KeyrowError
+      ? error
+      : new KeyrowError("VALIDATION", { message: "The body ended too early." });
   }
   return Buffer.concat(chunks);
 }

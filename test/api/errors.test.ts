@@ -1,5 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { request as httpRequest } from "node:http";
+import { connect } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
 import test from "ava";
 import jwt from "jsonwebtoken";
 import { readConfig } from "../../src/config.ts";
@@ -385,6 +387,33 @@ test("a body over the limit is 413, whether it says its length or not", async (t
     t.is(got.headers.connection, "close");
     t.false((got.text + server.log()).includes(canary));
   }
+});
+
+test("a body whose sender goes away is the sender's fault, and not the database's", async (t) => {
+  const id = randomUUID();
+  const { hostname, port } = new URL(server.url);
+  const headers = ["host: x", `authorization: Bearer ${server.token(ana)}`, "content-type: application/json"];
+  const head = ["POST /graphql HTTP/1.1", ...headers, `x-request-id: ${id}`, "content-length: 100", "", ""];
+  const socket = connect(Number(port), hostname, () => {
+    socket.write(`${head.join("\r\n")}{"query":`, () => socket.resetAndDestroy());
+  });
+  const lines = () =>
+    server
+      .log()
+      .split("\n")
+      .filter((line) => line.includes(id));
+  for (const deadline = Date.now() + 20_000; lines().length === 0 && Date.now() < deadline; ) await delay(10);
+  // The answer is made after the connection is gone.
+  await server.query(ana, "{ __typename }");
+  t.deepEqual(
+    lines().filter((line) => line.includes("database")),
+    [],
+  );
+  t.false(
+    lines().some((line) => line.includes("503")),
+    lines().join(),
+  );
+  t.true(lines().length > 0);
 });
 
 test("a header is neither repeated nor logged", async (t) => {
