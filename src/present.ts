@@ -70,7 +70,11 @@ function classify(thrown: unknown, log: Log): KeyrowError {
   const library = error instanceof Error && ofLibrary.find(([pattern]) => pattern.test(error.message));
   if (library) return new KeyrowError(library[1], library[2] === undefined ? {} : { message: library[2] });
   const database = fromDatabaseError(error);
-  if (database !== undefined) return database;
+  if (database !== undefined) {
+    // What the caller can't change, somebody here may.
+    if (database.code === "UNAVAILABLE") log.warn({ error }, "the database can't be reached");
+    return database;
+  }
   if (error instanceof GraphQLError) {
     const { originalError: original } = error;
     if (original != null && !(original instanceof GraphQLError)) return classify(original, log);
