@@ -137,3 +137,42 @@ export function messages(tokens: readonly string[]): fc.Arbitrary<FuzzMessage> {
     };
   });
 }
+
+/** Bytes on a connection: a request with some of them changed, one with its lengths at odds, or no HTTP at all. */
+export function wires(token: string): fc.Arbitrary<Buffer> {
+  return fc.gen().map((draw) => {
+    const body = JSON.stringify({ query: "{ __typename }" });
+    const lines = (more: readonly string[]) =>
+      Buffer.from(
+        `POST /graphql HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${token}\r\ncontent-type: application/json\r\n${more.map((line) => `${line}\r\n`).join("")}\r\n${body}`,
+      );
+    const length = `content-length: ${body.length}`;
+    const framings = [
+      ["content-length: 1"],
+      ["content-length: 100000"],
+      ["content-length: -1"],
+      ["content-length: 1e9"],
+      [length, length],
+      [length, "content-length: 3"],
+      [length, "transfer-encoding: chunked"],
+      ["transfer-encoding: chunked"],
+      ["transfer-encoding: chunked, chunked"],
+      ["transfer-encoding: gzip"],
+      [length, "upgrade: websocket", "connection: upgrade"],
+      [length, `x: ${"a".repeat(20_000)}`],
+      [length, "connection: close, x"],
+      [],
+    ];
+    const kinds: Array<() => Buffer> = [
+      () => broken(draw, lines([length])),
+      () => lines(pick(draw, framings)),
+      () => Buffer.concat([lines([length]), broken(draw, lines([length]))]),
+      () => Buffer.from(draw(fc.uint8Array, { maxLength: 200 })),
+      () =>
+        Buffer.from(
+          pick(draw, ["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\x16\x03\x01\x02\0\x01", "GET / HTTP/9.9\r\n\r\n", "\r\n"]),
+        ),
+    ];
+    return pick(draw, kinds)();
+  });
+}
