@@ -16,6 +16,8 @@ export interface Contender {
   round(operation: OperationName, people: readonly Person[], ms: number): Promise<Sample>;
   /** The memory that its process holds now (resident), in MiB. */
   memory(): number;
+  /** The processor time that its process has used so far, in ms; undefined where the system doesn't tell. */
+  cpu(): number | undefined;
   stop(): Promise<void>;
 }
 
@@ -64,6 +66,7 @@ export async function startFloor({ database }: Pick<Surroundings, "database">): 
   return {
     name: "floor",
     memory: () => memoryOf(child),
+    cpu: () => cpuOf(child),
     stop: () => stop(child),
     async round(operation, people, ms) {
       const answer = new Promise<Sample>((resolve) => child.once("message", (sample) => resolve(sample as Sample)));
@@ -106,6 +109,7 @@ async function startServer(
     name,
     port,
     memory: () => memoryOf(child),
+    cpu: () => cpuOf(child),
     stop: () => stop(child),
     async ask(person, task) {
       const connection = await Connection.open(port);
@@ -201,4 +205,19 @@ function memoryOf({ pid }: ChildProcess): number {
     ? /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(status, "utf8"))?.[1]
     : spawnSync("ps", ["-o", "rss=", "-p", String(pid)], { encoding: "utf8" }).stdout;
   return Number(kibibytes) / 1024;
+}
+
+// Of Linux, whatever the clock of the kernel: `getconf CLK_TCK`.
+const TICKS_PER_SECOND = 100;
+
+function cpuOf({ pid }: ChildProcess): number | undefined {
+  const path = `/proc/${pid}/stat`;
+  if (!existsSync(path)) return undefined;
+  const stat = readFileSync(path, "latin1");
+  // Fields 14 and 15 of proc(5), counted after the name, which may hold anything.
+  const [user, system] = stat
+    .slice(stat.lastIndexOf(")") + 2)
+    .split(" ")
+    .slice(11, 13);
+  return ((Number(user) + Number(system)) * 1000) / TICKS_PER_SECOND;
 }

@@ -65,7 +65,7 @@ function formatMeasured({ title, figures, ratios }: Measured): string {
   const width = Math.max(10, ...rows.map(([name = ""]) => name.length));
   const line = ([name = "", ...cells]: string[]) =>
     `  ${name.padEnd(width)}${cells.map((cell) => cell.padStart(13)).join("")}`;
-  const lines = [line(["", "requests/s", "p50 ms", "p99 ms", "memory MiB"]), ...rows.map(line)];
+  const lines = [line(["", "requests/s", "p50 ms", "p99 ms", "cpu ms", "memory MiB"]), ...rows.map(line)];
   for (const { name, median, min, max, goal } of ratios) {
     lines.push(
       `  ${name.padEnd(width)}  ${median.toFixed(2)} (${min.toFixed(2)} to ${max.toFixed(2)})${verdict(median, goal)}`,
@@ -74,8 +74,14 @@ function formatMeasured({ title, figures, ratios }: Measured): string {
   return `\n${title}\n${lines.join("\n")}`;
 }
 
-function cells({ requestsPerSecond, p50, p99, memory }: Figures): string[] {
-  return [requestsPerSecond.toFixed(0), p50.toFixed(2), p99.toFixed(2), memory?.toFixed(0) ?? ""];
+function cells({ requestsPerSecond, p50, p99, cpu, memory }: Figures): string[] {
+  return [
+    requestsPerSecond.toFixed(0),
+    p50.toFixed(2),
+    p99.toFixed(2),
+    cpu?.toFixed(2) ?? "",
+    memory?.toFixed(0) ?? "",
+  ];
 }
 
 function verdict(median: number, goal: Goal | undefined): string {

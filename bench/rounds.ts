@@ -13,13 +13,19 @@ export interface Entrant {
   round(ms: number): Promise<Sample>;
   /** In MiB. */
   memory?(): number;
+  /** In ms, since it began. */
+  cpu?(): number | undefined;
 }
 
-/** What the rounds came to: medians of requests per second and of the latencies in ms, and the most memory in MiB. */
+/**
+ * What the rounds came to: medians of requests per second, of the latencies in ms and of the process's own processor
+ * time in ms a request, which other work on the machine changes least; and the most memory in MiB.
+ */
 export interface Figures {
   readonly requestsPerSecond: number;
   readonly p50: number;
   readonly p99: number;
+  readonly cpu?: number;
   readonly memory?: number;
 }
 
@@ -41,11 +47,15 @@ export interface SideBySide {
 export async function sideBySide(entrants: readonly Entrant[], pace: Pace): Promise<SideBySide> {
   for (const entrant of entrants) await entrant.round(pace.warmUpMs);
   const samples = new Map(entrants.map(({ name }) => [name, [] as Sample[]]));
+  const cpu = new Map(entrants.map(({ name }) => [name, [] as number[]]));
   const memory = new Map<string, number>();
   for (let round = 0; round < pace.rounds; round++) {
     const first = round % entrants.length;
     for (const entrant of [...entrants.slice(first), ...entrants.slice(0, first)]) {
-      samples.get(entrant.name)?.push(await entrant.round(pace.ms));
+      const before = entrant.cpu?.();
+      const sample = await entrant.round(pace.ms);
+      samples.get(entrant.name)?.push(sample);
+      if (before !== undefined) cpu.get(entrant.name)?.push(((entrant.cpu?.() ?? before) - before) / sample.requests);
       if (entrant.memory) memory.set(entrant.name, Math.max(memory.get(entrant.name) ?? 0, entrant.memory()));
     }
   }
@@ -56,7 +66,11 @@ export async function sideBySide(entrants: readonly Entrant[], pace: Pace): Prom
         const most = memory.get(name);
         const middle = (figure: keyof Sample) => median(of(name, figure));
         const speed = { requestsPerSecond: middle("requestsPerSecond"), p50: middle("p50"), p99: middle("p99") };
-        return [name, { ...speed, ...(most !== undefined && { memory: most }) }];
+        const each = cpu.get(name) ?? [];
+        return [
+          name,
+          { ...speed, ...(each.length > 0 && { cpu: median(each) }), ...(most !== undefined && { memory: most }) },
+        ];
       }),
     ),
     ratio(name, over) {

@@ -60,7 +60,7 @@ export async function measureScale(
         const missing = seesNothing && title === "reveal one";
         const entrants = sites.map((site) => {
           const next = nextRequest(site, ask, seesNothing);
-          return { name: site.name, round: (ms: number) => site.server.load(ms, next, missing) };
+          return { name: site.name, round: (ms: number) => site.server.load(ms, next, missing), cpu: site.server.cpu };
         });
         const { figures, ratio } = await sideBySide(entrants, pace);
         const [small, large] = sites.map(({ name }) => name) as [string, string];

@@ -73,6 +73,7 @@ async function measureOperation(
   const entrants = contenders.map((contender) => ({
     name: contender.name,
     memory: () => contender.memory(),
+    cpu: () => contender.cpu(),
     round: (ms: number) => recorded(database, operations[name].entries, () => contender.round(name, people, ms)),
   }));
   const { figures, ratio } = await sideBySide(entrants, pace);
@@ -107,8 +108,8 @@ async function measureHotRow(keyrow: ServerContender, admins: readonly Person[],
   };
   const { figures, ratio } = await sideBySide(
     [
-      { name: "one", round: reveal(() => 0) },
-      { name: "twenty", round: reveal((client) => client) },
+      { name: "one", round: reveal(() => 0), cpu: keyrow.cpu },
+      { name: "twenty", round: reveal((client) => client), cpu: keyrow.cpu },
     ],
     pace,
   );
