@@ -8,8 +8,7 @@ export function createPool(connectionString: string, options: pg.PoolConfig = {}
   const pool = new pg.Pool({
     connectionString,
     max: 20,
-    // Less than the five seconds in which a database that is back is used again.
-    connectionTimeoutMillis: 4_000,
+    connectionTimeoutMillis: 10_000,
     keepAlive: true,
     // Short queries all: planning for JIT costs more than it saves.
     // What the login's own defaults say must not count: whoever has its password can change them.
