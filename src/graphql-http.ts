@@ -1,6 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { type Answer, failure, headersOf, refused } from "./answer.ts";
 import { readJsonBody } from "./body.ts";
+import { KeyrowError } from "./errors.ts";
 import { type GraphQLAnswer, type GraphQLExecutor, graphqlRequest } from "./graphql.ts";
 import type { Log } from "./log.ts";
 import type { Claims } from "./token.ts";
@@ -42,11 +43,8 @@ export async function serveGraphQL(
   if (result.errors !== undefined) {
     log.info({ codes: [...new Set(result.errors.map(({ extensions }) => extensions.code))] }, "errors");
   }
-  return {
-    status: statusOf(result, accepted),
-    body: result,
-    headers: { "content-type": `${accepted}; charset=utf-8` },
-  };
+  const status = statusOf(result, accepted);
+  return { status, body: result, headers: { ...headersOf(status), "content-type": `${accepted}; charset=utf-8` } };
 }
 
 async function run(
@@ -70,7 +68,8 @@ function tooMany(error: unknown, log: Log): Answer {
 /** Where nothing was executed, the older media type says 200 all the same (GraphQL over HTTP, section 6.4). */
 function statusOf({ data, errors }: GraphQLAnswer, accepted: string): number {
   if (data !== undefined || errors === undefined || accepted !== GRAPHQL_RESPONSE) return 200;
-  return errors[0]?.extensions.code === "INTERNAL" ? 500 : 400;
+  const { status } = new KeyrowError(errors[0]?.extensions.code ?? "INTERNAL");
+  return status >= 500 ? status : 400;
 }
 
 function mediaType(header: string | undefined): "application/json" | undefined {
