@@ -51,9 +51,9 @@ export async function compareServers(
 }
 
 async function outcome(server: ServerContender, person: Person, task: Task, database: BenchDatabase): Promise<Outcome> {
-  const before = await countEntries(database);
+  const from = await databaseTime(database);
   const answer = await server.ask(person, task);
-  return { answer, entries: await entriesAfter(database, before) };
+  return { answer, entries: await entriesFrom(database, from) };
 }
 
 /** Each server reveals what the other created; gives both outcomes without what has to differ. */
@@ -79,23 +79,37 @@ async function compareCreated(
   });
 }
 
-/** How many entries the log has. */
-export async function countEntries(database: BenchDatabase): Promise<number> {
+/** The database's time, as text: to the microsecond. */
+async function databaseTime(database: BenchDatabase): Promise<string> {
   return withConnection(database.url("postgres"), async (client) => {
-    const { rows } = await client.query("select count(*)::int as entries from public.activity_logs");
-    return rows[0].entries;
+    const { rows } = await client.query("select clock_timestamp()::text as now");
+    return rows[0].now;
   });
 }
 
-/** The entries after so many, without what differs from one request to the next. */
-async function entriesAfter(database: BenchDatabase, before: number): Promise<Entry[]> {
+/** Does work, and counts the entries that it left in the log. */
+export async function countEntries<T>(
+  database: BenchDatabase,
+  work: () => Promise<T>,
+): Promise<{ result: T; entries: number }> {
+  const from = await databaseTime(database);
+  const result = await work();
   return withConnection(database.url("postgres"), async (client) => {
     const { rows } = await client.query(
-      `select * from (
-         select action, user_id, entity_id, details - 'request' as details, session_role
-         from public.activity_logs order by id offset $1
-       ) as entries order by entity_id`,
-      [before],
+      "select count(*)::int as entries from public.activity_logs where created_at >= $1",
+      [from],
+    );
+    return { result, entries: rows[0].entries };
+  });
+}
+
+/** The entries from a time on, without what differs from one request to the next. */
+async function entriesFrom(database: BenchDatabase, from: string): Promise<Entry[]> {
+  return withConnection(database.url("postgres"), async (client) => {
+    const { rows } = await client.query(
+      `select action, user_id, entity_id, details - 'request' as details, session_role
+       from public.activity_logs where created_at >= $1 order by entity_id, action`,
+      [from],
     );
     return rows;
   });

@@ -44,6 +44,12 @@ export interface Surroundings {
 
 const root = join(import.meta.dirname, "..");
 const START_MS = 30_000;
+const running = new Set<ChildProcess>();
+
+/** Stops whatever still runs, where a measurement was cut short. */
+export async function stopAll(): Promise<void> {
+  await Promise.all([...running].map(stop));
+}
 
 /** Starts Keyrow as its users do: `keyrow serve` in a process of its own, as the login keyrow_authenticator. */
 export function startKeyrow(surroundings: Surroundings): Promise<ServerContender> {
@@ -165,7 +171,10 @@ function start(args: string[], env: Record<string, string>, ...more: Array<"ipc"
     // Nothing of whoever measures: their settings would be measured, too.
     env: { PATH: process.env.PATH, ...env, KEYROW_LAUNCHER_FD: "3" },
   };
-  return spawn(process.execPath, ["--import", join(root, "src/follow.mjs"), ...args], options);
+  const child = spawn(process.execPath, ["--import", join(root, "src/follow.mjs"), ...args], options);
+  running.add(child);
+  child.once("exit", () => running.delete(child));
+  return child;
 }
 
 async function ready(name: string, child: ChildProcess, port: number): Promise<void> {

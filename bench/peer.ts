@@ -44,6 +44,8 @@ const pool = new pg.Pool({
   options: "-c jit=off",
   application_name: "peer",
 });
+// An idle client that loses its server would end the process.
+pool.on("error", () => undefined);
 const cipher: Cipher = createKeyring((await readKeyFile(config.keyFile.path)).map(createLocalCipher));
 const verify = createVerifier({ ...config.jwt, key: config.jwt.key });
 const toucher = createToucher(pool, createLog(config.logLevel));
