@@ -90,6 +90,17 @@ test("arguments, output and exit code pass through", async (t) => {
   t.is(err, "");
 });
 
+test("the checkout's own runners get what follows their names", async (t) => {
+  const directory = checkout(t);
+  for (const name of ["test", "bench"]) {
+    mkdirSync(join(directory, name));
+    writeFileSync(join(directory, name, "run.ts"), program);
+    const { out, code } = await outcome(launch(t, directory, [`--${name}`, "exit", "5"]));
+    t.deepEqual(JSON.parse(out).args, ["exit", "5"]);
+    t.is(code, 5);
+  }
+});
+
 test("a program that was killed ends the launcher by the same signal", async (t) => {
   const { signal, err } = await outcome(launch(t, checkout(t), ["die"]));
   t.is(signal, "SIGKILL");
