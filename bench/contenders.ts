@@ -1,13 +1,9 @@
-import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from "node:child_process";
-import { once } from "node:events";
-import { existsSync, readFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
-import { join } from "node:path";
+import type { ChildProcess } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BenchDatabase } from "./database.ts";
 import { CLIENTS, Connection, closedLoop, type Sample } from "./load.ts";
 import { type OperationName, operations, type Person, type Task } from "./operations.ts";
+import { cpuOf, failure, freePort, memoryOf, start, stop } from "./processes.ts";
 
 /** One of those that do the same work. */
 export interface Contender {
@@ -42,15 +38,7 @@ export interface Surroundings {
   readonly profiles?: string | undefined;
 }
 
-const root = join(import.meta.dirname, "..");
 const START_MS = 30_000;
-const running = new Set<ChildProcess>();
-
-/** Stops whatever still runs, where a measurement was cut short. */
-export async function stopAll(): Promise<void> {
-  await Promise.all([...running].map(stop));
-}
-
 /** Starts Keyrow as its users do: `keyrow serve` in a process of its own, as the login keyrow_authenticator. */
 export function startKeyrow(surroundings: Surroundings): Promise<ServerContender> {
   return startServer("keyrow", ["src/cli.ts", "serve"], surroundings, ({ operation, ...task }) => [
@@ -163,70 +151,12 @@ async function withConnections<T>(port: number, work: (connections: Connection[]
   }
 }
 
-/** Starts a program of the checkout, which goes when this process goes, however it goes. */
-function start(args: string[], env: Record<string, string>, ...more: Array<"ipc">): ChildProcess {
-  const options: SpawnOptions = {
-    cwd: root,
-    stdio: ["ignore", "ignore", "inherit", "pipe", ...more],
-    // Nothing of whoever measures: their settings would be measured, too.
-    env: { PATH: process.env.PATH, ...env, KEYROW_LAUNCHER_FD: "3" },
-  };
-  const child = spawn(process.execPath, ["--import", join(root, "src/follow.mjs"), ...args], options);
-  running.add(child);
-  child.once("exit", () => running.delete(child));
-  return child;
-}
-
 async function ready(name: string, child: ChildProcess, port: number): Promise<void> {
   const failed = failure(name, child);
+  failed.catch(() => undefined);
   for (const deadline = Date.now() + START_MS; Date.now() < deadline; await Promise.race([failed, sleep(50)])) {
     const response = await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => undefined);
     if (response?.ok) return;
   }
   throw new Error(`${name} was not ready after ${START_MS / 1000} s`);
-}
-
-async function failure(name: string, child: ChildProcess): Promise<never> {
-  const [code, signal] = await once(child, "exit");
-  throw new Error(`${name} ended by itself (${code ?? signal})`);
-}
-
-async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exited = once(child, "exit");
-  child.kill("SIGTERM");
-  await exited;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
-
-function memoryOf({ pid }: ChildProcess): number {
-  const status = `/proc/${pid}/status`;
-  const kibibytes = existsSync(status)
-    ? /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(status, "utf8"))?.[1]
-    : spawnSync("ps", ["-o", "rss=", "-p", String(pid)], { encoding: "utf8" }).stdout;
-  return Number(kibibytes) / 1024;
-}
-
-// Of Linux, whatever the clock of the kernel: `getconf CLK_TCK`.
-const TICKS_PER_SECOND = 100;
-
-function cpuOf({ pid }: ChildProcess): number | undefined {
-  const path = `/proc/${pid}/stat`;
-  if (!existsSync(path)) return undefined;
-  const stat = readFileSync(path, "latin1");
-  // Fields 14 and 15 of proc(5), counted after the name, which may hold anything.
-  const [user, system] = stat
-    .slice(stat.lastIndexOf(")") + 2)
-    .split(" ")
-    .slice(11, 13);
-  return ((Number(user) + Number(system)) * 1000) / TICKS_PER_SECOND;
 }

@@ -14,7 +14,7 @@ export interface Options {
 
 export const usage = `Usage: npm run bench -- [options]
 
-Measures Keyrow beside the same work by hand, on a PostgreSQL of its own. About three minutes; --scale about ten.
+Measures Keyrow beside the same work by hand, on a PostgreSQL of its own. About three minutes; --scale about five.
 
 Options:
   --quick            short rounds, for a first look (half a minute)
