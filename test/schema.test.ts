@@ -88,7 +88,7 @@ const rules: Record<string, Rule> = {
   },
   "every definer has a search path of pg_catalog and pg_temp alone": {
     offenders: `select name from (${functions}) f
-      where prosecdef and proconfig is distinct from array['search_path=pg_catalog, pg_temp']`,
+      where prosecdef and not coalesce(proconfig @> array['search_path=pg_catalog, pg_temp'], false)`,
     breach: "alter function keyrow.touch(uuid[]) reset all",
   },
   "every definer belongs to keyrow_reveal or keyrow_worker, never to the tables' owner": {

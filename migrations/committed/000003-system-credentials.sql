@@ -1,9 +1,109 @@
 --! Previous: sha1:86b9dd44e450d77db8192a98e1f3869e6749a7bc
---! Hash: sha1:894e059b6776e8aaf7759adce78ef9b2e62155dc
+--! Hash: sha1:5b967dad6feaa29493a12f576034f9a9d6d0e835
 --! Message: system credentials
 
 --! split: 1-current.sql
--- SYSTEM credentials are revealed to DB admins, on the record, and their use is noted like any other's.
+-- SYSTEM credentials are revealed to DB admins, on the record, and their use is noted like any other's. What writes to the
+-- log is a seam from here on, and a reveal is planned once.
+--! Included functions/log_credential_event.sql
+-- The one place that writes to the activity log, and so the seam for an application whose log looks different: made only
+-- where it is missing, so that no later migration takes an application's own away.
+-- It runs as keyrow_reveal, inside the reveal function and the log's triggers; nobody else may call it.
+grant create on schema keyrow to keyrow_reveal;
+set local role keyrow_reveal;
+alter default privileges revoke execute on functions from public;
+
+do $seam$
+begin
+  if to_regprocedure('keyrow.log_credential_event(public."ActivityAction", uuid, uuid, jsonb)') is null then
+    create function keyrow.log_credential_event(
+      action public."ActivityAction", credential_id uuid, workspace_id uuid, details jsonb
+    ) returns boolean
+    language plpgsql volatile set search_path = pg_catalog, pg_temp
+    as $function$
+    declare
+      written bigint;
+    begin
+      insert into public.activity_logs (user_id, workspace_id, action, entity_type, entity_id, details)
+      values (
+        public.current_user_id(), workspace_id, action, 'CREDENTIAL', credential_id,
+        details || jsonb_strip_nulls(
+          jsonb_build_object('request', nullif(left(current_setting('keyrow.request_id', true), 64), ''))));
+      -- A trigger or rule can swallow a row without an error; what is not on the record must not go on.
+      get diagnostics written = row_count;
+      if written <> 1 then
+        raise exception 'the activity log took no entry' using errcode = 'internal_error';
+      end if;
+      return true;
+    end
+    $function$;
+    comment on function keyrow.log_credential_event(public."ActivityAction", uuid, uuid, jsonb) is
+      'Writes one entry about a credential to the activity log; true, or it raises.';
+  end if;
+end
+$seam$;
+
+set local role keyrow_owner;
+revoke create on schema keyrow from keyrow_reveal;
+--! EndIncluded functions/log_credential_event.sql
+--! Included functions/reveal_user_credentials.sql
+-- The one way to a ciphertext. Whether a row is found is decided by the policies for keyrow_reveal, with the caller's
+-- claims; whoever is found revealing is on the record, in the same transaction, before the ciphertext leaves.
+grant create on schema keyrow to keyrow_reveal;
+set local role keyrow_reveal;
+alter default privileges revoke execute on functions from public;
+
+create or replace function keyrow.reveal_user_credentials(ids uuid[])
+returns table (
+  id uuid, refusal text, recorded boolean, encrypted_value text, key_id text,
+  scope public."CredentialScope", user_id uuid, workspace_id uuid
+)
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+-- Whatever the ids, the way to them is the same index: planning anew would take as long as the rest.
+set plan_cache_mode = force_generic_plan
+as $function$
+#variable_conflict use_column
+begin
+  if public.current_user_id() is null then
+    raise exception 'no claims are set' using errcode = 'invalid_authorization_specification';
+  end if;
+  if cardinality(ids) > 1000 then
+    raise exception 'more than 1000 values at once' using errcode = 'program_limit_exceeded';
+  end if;
+  return query
+    with asked as materialized (
+      select
+        c.id, c.encrypted_value, c.key_id, c.scope, c.user_id, c.workspace_id, c.provider, c.name,
+        case
+          when not c.is_active then 'CREDENTIAL_REVOKED'
+          when c.expires_at <= now() then 'CREDENTIAL_EXPIRED'
+        end as refusal
+      from public.user_credentials c
+      where c.id = any (ids)
+    ),
+    recorded as materialized (
+      select
+        a.*,
+        case when a.refusal is null then
+          keyrow.log_credential_event(
+            'CREDENTIAL_ACCESSED', a.id, case when a.scope = 'WORKSPACE' then a.workspace_id end,
+            jsonb_build_object('provider', a.provider, 'name', a.name, 'scope', a.scope))
+        end as recorded
+      from asked a
+    )
+    select
+      r.id, r.refusal, coalesce(r.recorded, false), case when r.recorded then r.encrypted_value end,
+      case when r.recorded then r.key_id end, r.scope, r.user_id, r.workspace_id
+    from recorded r;
+end
+$function$;
+comment on function keyrow.reveal_user_credentials(uuid[]) is
+  'The ciphertexts of those of the given credentials that the policies let the asking user reveal, each on the record. A revoked or expired one comes with its refusal instead, one that may not be revealed not at all.';
+grant execute on function keyrow.reveal_user_credentials(uuid[]) to keyrow_user;
+
+set local role keyrow_owner;
+revoke create on schema keyrow from keyrow_reveal;
+--! EndIncluded functions/reveal_user_credentials.sql
 --! Included functions/reveal_system_credentials.sql
 -- The one way to a SYSTEM ciphertext: for DB admins, who have no claims and a login of their own on the record. What it
 -- asks first, the policy user_credentials_select_system_reveal asks again of each row.

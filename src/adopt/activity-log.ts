@@ -50,9 +50,13 @@ export function misfits({ columns }: Table): string[] {
 export function seamState({ routines }: Facts, stockSeam: string): "missing" | "stock" | "unfinished" | "own" {
   const seam = routines.find(({ schema, name }) => schema === "keyrow" && name === "log_credential_event");
   if (seam === undefined) return "missing";
-  if (seam.source === stockSeam) return "stock";
+  if (sameWords(seam.source, stockSeam)) return "stock";
   return seam.source.includes(TO_FILL_IN) ? "unfinished" : "own";
 }
+
+/** Whether two texts differ in spaces and line ends alone: each migration indents as it stands. */
+const sameWords = (one: string, other: string) =>
+  one.trim().split(/\s+/).join(" ") === other.trim().split(/\s+/).join(" ");
 
 function formFindings(facts: Facts, table: Table, stockSeam: string): Finding[] {
   const reasons = misfits(table);
