@@ -8,7 +8,7 @@ import type { Served } from "./serving.ts";
 
 const USERS = 4;
 // One page holds a user's credentials, and one request may reveal as many.
-const MOST_CREATED = 400;
+const MOST_CREATED = 990;
 const PAUSE_MS = 20;
 
 const mutations = {
@@ -48,6 +48,8 @@ export interface Load {
   readonly refusals: readonly Refusal[];
   /** Answers without an error, so far. */
   served(): number;
+  /** Whether every user still asks; the load is bounded. */
+  goesOn(): boolean;
   /** Resolves when so many more answers without an error have come. */
   more(answers: number): Promise<void>;
   /** Resolves when so many more answers with an error have come. */
@@ -104,12 +106,14 @@ export async function startLoad(t: ExecutionContext, postgres: Postgres, served:
     if (value != null && value !== entry.acknowledged && !entry.unanswered.has(value)) wrong.push(name);
   }
 
+  let over = false;
   const running = ledgers.map(async (ledger) => {
     for (let round = 0; !stopped && round < MOST_CREATED; round++) {
       await write(ledger, "create", `once-${round}`);
       await write(ledger, "set", `again-${round % 3}`);
       await look(ledger, round % 2 === 0 ? `once-${Math.floor(round / 2)}` : `again-${round % 3}`);
     }
+    over = true;
   });
   // Whoever waits for it hears of it in `settle`.
   for (const one of running) one.catch(() => undefined);
@@ -117,6 +121,7 @@ export async function startLoad(t: ExecutionContext, postgres: Postgres, served:
   return {
     refusals,
     served: () => answers,
+    goesOn: () => !over,
     more: (wanted) => grown(() => answers, wanted, "served"),
     refused: (wanted) => grown(() => refusals.length, wanted, "refused"),
     async settle() {
@@ -201,7 +206,9 @@ export async function isBack(t: ExecutionContext, load: Load, ms = 5_000): Promi
   const before = load.served();
   const deadline = Date.now() + ms;
   while (load.served() === before && Date.now() < deadline) await delay(5);
-  t.true(load.served() > before, `served again within ${ms} ms`);
+  t.true(load.goesOn(), "somebody asks");
+  const last = JSON.stringify(load.refusals.slice(-4));
+  t.true(load.served() > before, `served again within ${ms} ms; the last refusals: ${last}`);
 }
 
 /** Asserts as `isBack` does, for somebody who asks now and did not before: others may wait for what never comes. */
