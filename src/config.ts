@@ -1,4 +1,5 @@
 import { join, resolve } from "node:path";
+import type { OpenBaoAccess, TransitKey } from "./cipher/openbao/access.ts";
 import { KeyrowError } from "./errors.ts";
 import type { JwtKey } from "./jwt-key.ts";
 import type { Limits } from "./limits.ts";
@@ -20,13 +21,23 @@ export interface Config {
   readonly databaseUrl: string | undefined;
   /** Of DB admins' commands; undefined where theirs is the embedded one. */
   readonly adminDatabaseUrl: string | undefined;
+  /** Of the worker's commands; undefined where theirs is the embedded one. */
+  readonly workerDatabaseUrl: string | undefined;
   /** `path` is absolute; `mayCreate` where nobody named the file, so that a mistyped path never gets a new key. */
   readonly keyFile: { readonly path: string; readonly mayCreate: boolean };
+  /** Where Transit is; undefined where the local keys seal, or where the data directory's own OpenBao does. */
+  readonly openBao: OpenBaoAccess | undefined;
+  readonly transitKey: TransitKey;
+  /** Whether local keys seal while OpenBao is away. */
+  readonly fallback: Values["KEYROW_FALLBACK"];
+  /** Absolute; the program of the data directory's own OpenBao. */
+  readonly openBaoProgram: string | undefined;
   readonly allowMissingKeys: boolean;
   /** The PostgreSQL setting that `current_user_id()` reads. */
   readonly userSetting: string;
   readonly limits: Limits;
   readonly introspection: boolean;
+  readonly metrics: boolean;
   /** Exact origins whose pages may call the API. */
   readonly corsOrigins: readonly string[];
   readonly graphiql: boolean;
@@ -108,10 +119,13 @@ function conflicts(env: Environment, mode: Mode): string[] {
     return ["JWT_SECRET, JWT_PUBLIC_KEY: both are set; unset the one that your tokens are not signed for"];
   }
   if (mode === "embedded") return [];
+  // Without OpenBao they seal everything; with it, what can't wait for it.
+  const needsKeyFile = env.BAO_ADDR === undefined || env.KEYROW_FALLBACK !== "refuse";
   // Nothing is made here, or two servers would each have their own.
   return [
     env.DATABASE_URL === undefined && `DATABASE_URL: it is not set; ${settings.DATABASE_URL.remedy}`,
-    env.KEYROW_KEY_FILE === undefined &&
+    needsKeyFile &&
+      env.KEYROW_KEY_FILE === undefined &&
       "KEYROW_KEY_FILE: it is not set; give the path of the key file that all servers share",
     env.JWT_SECRET === undefined &&
       env.JWT_PUBLIC_KEY === undefined &&
@@ -127,7 +141,21 @@ function contradictions(values: Values): string[] {
     values.KEYROW_GRAPHIQL &&
       !values.KEYROW_INTROSPECTION &&
       "KEYROW_INTROSPECTION: it is off, and GraphiQL needs it; set KEYROW_GRAPHIQL=off as well",
+    ...openBaoContradictions(values),
   ].filter((problem) => typeof problem === "string");
+}
+
+function openBaoContradictions(values: Values): Array<string | false> {
+  const { BAO_ADDR: address, BAO_TOKEN: token, BAO_ROLE_ID: roleId, BAO_SECRET_ID: secretId } = values;
+  if (address === undefined) return [];
+  return [
+    token !== undefined &&
+      (roleId !== undefined || secretId !== undefined) &&
+      "BAO_TOKEN, BAO_ROLE_ID: both are set; unset the one that is not meant",
+    token === undefined &&
+      (roleId === undefined || secretId === undefined) &&
+      "BAO_TOKEN, BAO_ROLE_ID, BAO_SECRET_ID: with BAO_ADDR set the first, or the other two",
+  ];
 }
 
 function unknownSettings(env: Environment): string[] {
@@ -159,14 +187,20 @@ function toConfig(values: Values, mode: Mode): Config {
     dataDirectory,
     databaseUrl: mode === "server" ? values.DATABASE_URL : undefined,
     adminDatabaseUrl: values.ADMIN_DATABASE_URL,
+    workerDatabaseUrl: values.WORKER_DATABASE_URL,
     keyFile: Object.freeze({
       path: resolve(values.KEYROW_KEY_FILE ?? join(dataDirectory, "keys.json")),
       mayCreate: values.KEYROW_KEY_FILE === undefined && mode === "embedded",
     }),
+    openBao: toOpenBao(values),
+    transitKey: Object.freeze({ mount: values.KEYROW_TRANSIT_MOUNT, key: values.KEYROW_TRANSIT_KEY }),
+    fallback: values.KEYROW_FALLBACK,
+    openBaoProgram: values.BAO_BIN === undefined ? undefined : resolve(values.BAO_BIN),
     allowMissingKeys: values.KEYROW_ALLOW_MISSING_KEYS,
     userSetting: values.KEYROW_USER_SETTING,
     limits: toLimits(values),
     introspection: values.KEYROW_INTROSPECTION,
+    metrics: values.KEYROW_METRICS,
     corsOrigins: values.CORS_ORIGINS ?? [],
     graphiql: values.KEYROW_GRAPHIQL,
     demo: values.KEYROW_DEMO,
@@ -178,6 +212,19 @@ function toConfig(values: Values, mode: Mode): Config {
       userClaim: values.JWT_USER_CLAIM,
       provision: values.JWT_PROVISION,
     }),
+  });
+}
+
+function toOpenBao(values: Values): OpenBaoAccess | undefined {
+  const { BAO_ADDR: address, BAO_TOKEN: token, BAO_ROLE_ID: roleId, BAO_SECRET_ID: secretId } = values;
+  const login =
+    token !== undefined ? { token } : roleId !== undefined && secretId !== undefined && { roleId, secretId };
+  if (address === undefined || login === false) return undefined;
+  return Object.freeze({
+    address,
+    login: Object.freeze(login),
+    caFile: values.BAO_CACERT === undefined ? undefined : resolve(values.BAO_CACERT),
+    namespace: values.BAO_NAMESPACE,
   });
 }
 
