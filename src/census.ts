@@ -1,5 +1,5 @@
 import type pg from "pg";
-import type { Cipher } from "./cipher/cipher.ts";
+import { type Cipher, isHeld } from "./cipher/cipher.ts";
 import { KeyrowError } from "./errors.ts";
 
 /** A key that rows are sealed under and the ring doesn't hold. */
@@ -18,7 +18,7 @@ const census: pg.QueryConfig & pg.ClientConfig = {
 export async function missingKeys(pool: pg.Pool, cipher: Cipher): Promise<MissingKey[]> {
   const { rows } = await pool.query<{ key_id: string; credentials: string }>(census);
   return rows
-    .filter(({ key_id }) => !cipher.holds(key_id))
+    .filter(({ key_id }) => !isHeld(cipher.state(key_id)))
     .map(({ key_id, credentials }) => ({ keyId: key_id, credentials: Number(credentials) }));
 }
 

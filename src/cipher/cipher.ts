@@ -19,14 +19,29 @@ export interface Bound extends Sealed {
 }
 
 /**
+ * What is known of a key:
+ * `held`, values under it open; `unreachable`, whoever holds it is away, and can't be asked; `missing`, it is none of
+ * the cipher's; `too-new`, its version is newer than any there, as after a restore from an older backup; `replaced`,
+ * its version is another key by now, made later; `retired`, it is not to be used any more.
+ */
+export type KeyState = "held" | "unreachable" | "missing" | "too-new" | "replaced" | "retired";
+
+/**
  * Seals and opens, always in batches; answers stand in the order of the items.
  * `seal` throws CIPHER_UNAVAILABLE as a whole; `open` answers per item, CANNOT_OPEN or CIPHER_UNAVAILABLE in its place.
  */
 export interface Cipher {
   seal(items: readonly Plain[]): Promise<Sealed[]>;
   open(items: readonly Bound[]): Promise<Array<string | KeyrowError>>;
-  /** Whether values under this key id can be opened at all: the key is in the ring. */
-  holds(keyId: string): boolean;
-  /** Seals and opens a probe; throws CIPHER_UNAVAILABLE where that fails. */
+  /** What is known of a key id here, without asking anybody. */
+  state(keyId: string): KeyState;
+  /** The key id that `seal` would use now; throws CIPHER_UNAVAILABLE. */
+  current(): Promise<string>;
+  /** Seals and opens a probe, and sees that it does not open elsewhere; throws CIPHER_UNAVAILABLE where that fails. */
   check(): Promise<void>;
+}
+
+/** Whether values under a key in this state will open, now or when whoever holds it is back. */
+export function isHeld(state: KeyState): boolean {
+  return state === "held" || state === "unreachable";
 }

@@ -1,27 +1,47 @@
 import { KeyrowError } from "../errors.ts";
-import type { Bound, Cipher } from "./cipher.ts";
+import type { Bound, Cipher, Plain, Sealed } from "./cipher.ts";
 
 /** What `key_id` says of rows that came from elsewhere: no key of a ring is ever called this. */
 export const LEGACY_KEY_ID = "legacy";
 
+/** What seals while the first cipher of a ring is away. */
+export interface Fallback {
+  readonly cipher: Cipher;
+  /** Told how many values it has sealed. */
+  readonly onUsed: (values: number) => void;
+}
+
 /**
- * One cipher over several, newest first: the first seals, and what it sealed is opened by the one that holds its
- * `keyId`, never by trying; throws KEY_MISSING where there is none.
+ * One cipher over several: the first seals, or the fallback while that one is away, and what was sealed is opened by
+ * the one that knows its `keyId`, never by trying; throws KEY_MISSING where there is none.
  */
-export function createKeyring(ciphers: readonly Cipher[]): Cipher {
-  const [newest] = ciphers;
-  if (!newest) throw new KeyrowError("KEY_MISSING", { message: "The key ring is empty." });
+export function createKeyring(ciphers: readonly Cipher[], fallback?: Fallback): Cipher {
+  const [first] = ciphers;
+  if (!first) throw new KeyrowError("KEY_MISSING", { message: "The key ring is empty." });
   // Legacy is refused here, whatever a cipher claims: setting a row's `key_id` back must not take its binding away.
   const holder = (keyId: string) =>
-    keyId === LEGACY_KEY_ID ? undefined : ciphers.find((cipher) => cipher.holds(keyId));
+    keyId === LEGACY_KEY_ID ? undefined : ciphers.find((cipher) => cipher.state(keyId) !== "missing");
   return {
-    seal: (items) => newest.seal(items),
+    seal: (items) => (fallback ? sealOrFallBack(first, fallback, items) : first.seal(items)),
     open: (items) => openByHolder(items, holder),
-    holds: (keyId) => holder(keyId) !== undefined,
+    state: (keyId) => holder(keyId)?.state(keyId) ?? "missing",
+    current: () => first.current(),
     check: async () => {
       await Promise.all(ciphers.map((cipher) => cipher.check()));
     },
   };
+}
+
+/** What was refused for another reason than absence would be refused by the fallback as well. */
+async function sealOrFallBack(first: Cipher, fallback: Fallback, items: readonly Plain[]): Promise<Sealed[]> {
+  try {
+    return await first.seal(items);
+  } catch (error) {
+    if (!(error instanceof KeyrowError && error.code === "CIPHER_UNAVAILABLE")) throw error;
+    const sealed = await fallback.cipher.seal(items);
+    fallback.onUsed(items.length);
+    return sealed;
+  }
 }
 
 /** Opens the items of each cipher in one batch, all batches at once, and puts the answers back in order. */

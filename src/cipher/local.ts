@@ -91,7 +91,8 @@ export function createLocalCipher(key: LocalKey): Cipher {
   return {
     seal: (items) => inTurns(items, (item) => sealItem(key, item)),
     open: (items) => inTurns(items, (item) => openItem(key, item)),
-    holds: (keyId) => keyId === key.id,
+    state: (keyId) => (keyId === key.id ? "held" : "missing"),
+    current: async () => key.id,
     check: async () => checkItem(key),
   };
 }

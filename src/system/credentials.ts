@@ -3,7 +3,7 @@ import type pg from "pg";
 import { type Columns, type Place, sealFor } from "../../plugins/encrypted-columns/seal.ts";
 import { contextOf } from "../../plugins/encrypted-columns/tag.ts";
 import { withAdmin } from "../admin-database.ts";
-import type { Cipher } from "../cipher/cipher.ts";
+import { type Cipher, isHeld } from "../cipher/cipher.ts";
 import type { Config } from "../config.ts";
 import { credentialPlace } from "../credential-place.ts";
 import { type ErrorCode, KeyrowError } from "../errors.ts";
@@ -97,7 +97,7 @@ export async function getSystem(config: Config, cipher: Cipher, which: Credentia
   if (row === undefined) throw notFound();
   if (row.refusal !== null) throw refused(row.refusal);
   if (!row.recorded || row.encrypted_value === null || row.key_id === null) throw new KeyrowError("CANNOT_OPEN");
-  if (!cipher.holds(row.key_id)) throw keyMissing(row.key_id);
+  if (!isHeld(cipher.state(row.key_id))) throw keyMissing(row.key_id);
   // Whatever the database calls it, what was asked for is a SYSTEM credential of this id.
   const context = contextOf(place.tag, { table: place.table, column: place.column, id }, { scope: "SYSTEM" });
   const [opened] = await cipher.open([{ context, encrypted: row.encrypted_value, keyId: row.key_id }]);

@@ -128,7 +128,8 @@ export async function post<T = any>(url: string, token: string | undefined, body
 
 function counting(cipher: Cipher, calls: TestServer["cipherCalls"]): Cipher {
   return {
-    holds: (keyId) => cipher.holds(keyId),
+    state: (keyId) => cipher.state(keyId),
+    current: () => cipher.current(),
     check: () => cipher.check(),
     seal(items) {
       calls.seal.push(items.length);

@@ -1,0 +1,50 @@
+import { z } from "zod";
+import { OpenBaoFault } from "./fault.ts";
+
+// OpenBao refuses a body of more than some thousand strings, and items have two; and one of more than 32 MiB.
+const MOST_ITEMS = 200;
+const MOST_BYTES = 8 * 1024 * 1024;
+
+/** An item of a batch as it is sent: texts of base64 or ciphertexts. */
+export type BatchItem = Readonly<Record<"context", string> & Partial<Record<"plaintext" | "ciphertext", string>>>;
+
+/** The answer to one item: `error` where it failed alone. */
+export type BatchResult = z.infer<typeof result>;
+
+const result = z.object({
+  plaintext: z.string().optional(),
+  ciphertext: z.string().optional(),
+  // An empty plaintext is one: only this key tells of a failure.
+  error: z.string().optional(),
+});
+const results = z.object({ batch_results: z.array(result) });
+
+/** Parts items into batches that OpenBao takes, in order. */
+export function split(items: readonly BatchItem[]): BatchItem[][] {
+  const batches: BatchItem[][] = [];
+  let bytes = 0;
+  for (const item of items) {
+    const size = sizeOf(item);
+    const last = batches.at(-1);
+    if (last !== undefined && last.length < MOST_ITEMS && bytes + size <= MOST_BYTES) {
+      last.push(item);
+      bytes += size;
+    } else {
+      batches.push([item]);
+      bytes = size;
+    }
+  }
+  return batches;
+}
+
+/** How many characters an item has. */
+export function sizeOf({ context, plaintext = "", ciphertext = "" }: BatchItem): number {
+  return context.length + plaintext.length + ciphertext.length;
+}
+
+/** Reads the answer to so many items; throws an OpenBaoFault where it is none. */
+export function readResults(data: unknown, count: number): BatchResult[] {
+  const { success, data: read } = results.safeParse(data);
+  if (success && read.batch_results.length === count) return read.batch_results;
+  throw new OpenBaoFault("garbage");
+}

@@ -1,0 +1,125 @@
+import { readFileSync } from "node:fs";
+import { errors, Pool } from "undici";
+import { KeyrowError } from "../../errors.ts";
+import type { OpenBaoAccess } from "./access.ts";
+import { OpenBaoFault } from "./fault.ts";
+
+/** A call to OpenBao's HTTP API. */
+export interface Call {
+  readonly method: "GET" | "POST";
+  /** Below `/v1/`. */
+  readonly path: string;
+  readonly token?: string | undefined;
+  readonly body?: object;
+  /** Statuses besides 2xx whose answers are read as well. */
+  readonly accept?: readonly number[];
+  /** How long it may take in all; MOST_MS where nobody says. */
+  readonly ms?: number;
+}
+
+/** Calls one OpenBao over connections that stay open. */
+export interface OpenBaoClient {
+  /** The `data` or `auth` of the answer, as JSON has it; throws an OpenBaoFault. */
+  call(call: Call): Promise<Answer>;
+  close(): Promise<void>;
+}
+
+/** What OpenBao answers: `data` of most calls, `auth` of a login. */
+export interface Answer {
+  readonly data?: unknown;
+  readonly auth?: unknown;
+}
+
+/** How long a call may take, in ms: a request makes several, and should not wait for one that never answers. */
+export const MOST_MS = 1_000;
+const CONNECTIONS = 16;
+// Twice the largest batch's answer; beyond that it is no answer of OpenBao's.
+const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
+
+/** Makes the client of an OpenBao; it connects when it is first called. Throws CONFIG_INVALID for a bad BAO_CACERT. */
+export function createOpenBaoClient({ address, caFile, namespace }: OpenBaoAccess): OpenBaoClient {
+  const socketPath = address.startsWith("unix:") ? decodeURIComponent(new URL(address).pathname) : undefined;
+  const pool = new Pool(socketPath === undefined ? new URL(address).origin : "http://localhost", {
+    connections: CONNECTIONS,
+    pipelining: 1,
+    maxResponseSize: MAX_ANSWER_BYTES,
+    connect: {
+      ...(socketPath !== undefined && { socketPath }),
+      ...(caFile !== undefined && { ca: readAuthorities(caFile) }),
+    },
+  });
+
+  async function attempt({ method, path, token, body, accept = [] }: Call, signal: AbortSignal): Promise<Answer> {
+    const { statusCode, body: stream } = await pool.request({
+      method,
+      path: `/v1/${path}`,
+      signal,
+      headers: {
+        "x-vault-request": "true",
+        ...(body !== undefined && { "content-type": "application/json" }),
+        ...(token !== undefined && { "x-vault-token": token }),
+        ...(namespace !== undefined && { "x-vault-namespace": namespace }),
+      },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    });
+    // Read to its end whatever it is, so that the connection can be used again.
+    const text = await stream.text();
+    const good = (statusCode >= 200 && statusCode < 300) || accept.includes(statusCode);
+    if (!good) throw new OpenBaoFault("status", statusCode);
+    return statusCode === 204 ? {} : parse(text);
+  }
+
+  return {
+    async call(call) {
+      const signal = AbortSignal.timeout(call.ms ?? MOST_MS);
+      try {
+        return await attempt(call, signal);
+      } catch (error) {
+        const fault = faultOf(error, signal);
+        if (!mayRetry(fault)) throw fault;
+      }
+      try {
+        return await attempt(call, signal);
+      } catch (error) {
+        throw faultOf(error, signal);
+      }
+    },
+    async close() {
+      await pool.destroy();
+    },
+  };
+}
+
+/** Once more where the connection broke or the server stumbled; what it refused, and what it took too long for, stays. */
+function mayRetry({ kind, status = 0 }: OpenBaoFault): boolean {
+  return kind === "unreachable" || status >= 500;
+}
+
+function faultOf(error: unknown, signal: AbortSignal): OpenBaoFault {
+  if (error instanceof OpenBaoFault) return error;
+  if (signal.aborted) return new OpenBaoFault("timeout");
+  const garbled = error instanceof errors.HTTPParserError || error instanceof errors.ResponseExceededMaxSizeError;
+  return new OpenBaoFault(garbled ? "garbage" : "unreachable");
+}
+
+function parse(text: string): Answer {
+  try {
+    const answer: unknown = JSON.parse(text);
+    if (typeof answer === "object" && answer !== null) return answer;
+  } catch {
+    // Its cause is dropped: it quotes what it could not read.
+  }
+  throw new OpenBaoFault("garbage");
+}
+
+function readAuthorities(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    const { code = "unknown error" } = error as NodeJS.ErrnoException;
+    throw new KeyrowError("CONFIG_INVALID", {
+      message: `BAO_CACERT: the file can't be read (${code}).`,
+      hint: "Give the path of a PEM file that the server's user may read.",
+    });
+  }
+}

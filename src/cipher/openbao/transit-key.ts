@@ -1,0 +1,107 @@
+import type { TransitKey } from "./access.ts";
+import { type BatchItem, type BatchResult, readResults, sizeOf, split } from "./batch.ts";
+import { MOST_MS, type OpenBaoClient } from "./client.ts";
+import { OpenBaoFault } from "./fault.ts";
+import type { TokenKeeper } from "./token.ts";
+import { readVersions, type Versions } from "./versions.ts";
+
+/** What Transit does with a key. */
+export type Operation = "encrypt" | "decrypt" | "rewrap";
+
+/** One call to Transit, for metrics. */
+export interface TransitCall {
+  readonly operation: Operation;
+  readonly outcome: "ok" | OpenBaoFault["kind"];
+  readonly items: number;
+  readonly ms: number;
+}
+
+/** What it takes to use a key. */
+export interface TransitKeyParts {
+  readonly client: OpenBaoClient;
+  readonly tokens: TokenKeeper;
+  readonly place: TransitKey;
+  readonly onCall?: ((call: TransitCall) => void) | undefined;
+}
+
+/** A Transit key as OpenBao has it; every call throws an OpenBaoFault where it comes to nothing. */
+export interface UsableKey {
+  /** Items through an operation, in as few calls as OpenBao takes; answers per item, in order. */
+  run(operation: Operation, items: readonly BatchItem[]): Promise<BatchResult[]>;
+  /** The key's versions, as they were at most so many ms ago. */
+  versions(ms: number): Promise<Versions>;
+  /** The versions as they were last told; undefined where they never were. */
+  readonly known: Versions | undefined;
+  /** Forgets them: what OpenBao has is no longer what it was. */
+  forget(): void;
+}
+
+const BYTES_PER_MS = 20_000;
+
+/** Makes the calls about one key, with a token that is kept alive. */
+export function createUsableKey({ client, tokens, place, onCall }: TransitKeyParts): UsableKey {
+  let known: { readonly versions: Versions; readonly since: number } | undefined;
+  let asking: Promise<Versions> | undefined;
+
+  async function call(method: "GET" | "POST", what: string, body?: object, bytes = 0): Promise<unknown> {
+    const token = await tokens.token();
+    try {
+      const { data } = await client.call({
+        method,
+        path: `${place.mount}/${what}/${place.key}`,
+        token,
+        ms: MOST_MS + Math.ceil(bytes / BYTES_PER_MS),
+        // Where every item of a batch failed, it is 400 all the same.
+        accept: what === "decrypt" ? [400] : [],
+        ...(body && { body }),
+      });
+      return data;
+    } catch (error) {
+      if (error instanceof OpenBaoFault && error.status === 403) tokens.lost(token);
+      throw error;
+    }
+  }
+
+  async function ask(): Promise<Versions> {
+    const since = performance.now();
+    const versions = readVersions(place, await call("GET", "keys"));
+    known = { versions, since };
+    return versions;
+  }
+
+  async function batch(operation: Operation, items: readonly BatchItem[]): Promise<BatchResult[]> {
+    const bytes = items.reduce((sum, item) => sum + sizeOf(item), 0);
+    const started = performance.now();
+    const told = (outcome: TransitCall["outcome"]) =>
+      onCall?.({ operation, outcome, items: items.length, ms: performance.now() - started });
+    try {
+      const body = { batch_input: items, partial_failure_response_code: 200 };
+      const results = readResults(await call("POST", operation, body, bytes), items.length);
+      told("ok");
+      return results;
+    } catch (error) {
+      if (error instanceof OpenBaoFault) told(error.kind);
+      throw error;
+    }
+  }
+
+  return {
+    async run(operation, items) {
+      const results = await Promise.all(split(items).map((part) => batch(operation, part)));
+      return results.flat();
+    },
+    versions(ms) {
+      if (known !== undefined && performance.now() - known.since < ms) return Promise.resolve(known.versions);
+      asking ??= ask().finally(() => {
+        asking = undefined;
+      });
+      return asking;
+    },
+    get known() {
+      return known?.versions;
+    },
+    forget() {
+      known = undefined;
+    },
+  };
+}

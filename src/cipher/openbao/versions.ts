@@ -1,0 +1,55 @@
+import { z } from "zod";
+import type { KeyState } from "../cipher.ts";
+import type { TransitKey } from "./access.ts";
+import { OpenBaoFault } from "./fault.ts";
+
+const answer = z.object({
+  latest_version: z.number().int().positive(),
+  min_decryption_version: z.number().int().nonnegative(),
+  // Of a symmetric key: when each version was made, in seconds since 1970. Retired ones are left out.
+  keys: z.record(z.string(), z.number().int().positive()),
+});
+
+/** The versions of a Transit key, as OpenBao tells them. */
+export interface Versions {
+  readonly latest: number;
+  /** The id of a version; undefined where there is none, or it is retired. */
+  idOf(version: number): string | undefined;
+  state(keyId: string): KeyState;
+}
+
+/** Reads OpenBao's answer about a key; throws an OpenBaoFault where it is none. */
+export function readVersions(place: TransitKey, data: unknown): Versions {
+  const result = answer.safeParse(data);
+  if (!result.success) throw new OpenBaoFault("garbage");
+  const { latest_version: latest, min_decryption_version: oldest, keys } = result.data;
+  const idOf = (version: number) => {
+    const made = keys[version];
+    return made === undefined ? undefined : keyIdOf(place, version, made);
+  };
+  return {
+    latest,
+    idOf,
+    state(keyId) {
+      const version = versionOf(place, keyId);
+      if (version === undefined) return "missing";
+      if (version > latest) return "too-new";
+      if (version < oldest) return "retired";
+      return idOf(version) === keyId ? "held" : "replaced";
+    },
+  };
+}
+
+/** The id of a key's version: mount, key, version, and when that version was made, to the second in UTC. */
+function keyIdOf({ mount, key }: TransitKey, version: number, seconds: number): string {
+  const made = new Date(seconds * 1_000).toISOString().replaceAll(/[-:]|\.\d+/g, "");
+  return `transit:${mount}/${key}:v${version}:${made}`;
+}
+
+/** The version that a key id names; undefined where it is not this key's. */
+export function versionOf({ mount, key }: TransitKey, keyId: string): number | undefined {
+  const prefix = `transit:${mount}/${key}:v`;
+  const [, version] =
+    (keyId.startsWith(prefix) && /^([1-9]\d{0,8}):\d{8}T\d{6}Z$/.exec(keyId.slice(prefix.length))) || [];
+  return version === undefined ? undefined : Number(version);
+}

@@ -1,0 +1,284 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { KeyrowError } from "../errors.ts";
+import type { Log } from "../log.ts";
+import { type BreakerState, createBreaker } from "./breaker.ts";
+import type { Bound, Cipher, KeyState, Plain, Sealed } from "./cipher.ts";
+import { type Context, encodeContext } from "./context.ts";
+import { decodeBase64, decodeValue, encodeValue } from "./local.ts";
+import type { TransitKey } from "./openbao/access.ts";
+import type { BatchItem, BatchResult } from "./openbao/batch.ts";
+import { MOST_MS } from "./openbao/client.ts";
+import { OpenBaoFault } from "./openbao/fault.ts";
+import { createUsableKey, type TransitKeyParts, type UsableKey } from "./openbao/transit-key.ts";
+import { type Versions, versionOf } from "./openbao/versions.ts";
+
+/** What a Transit cipher is made of. */
+export interface TransitParts extends TransitKeyParts {
+  readonly log: Log;
+  /** Told of each change of its availability. */
+  readonly onState?: ((state: BreakerState) => void) | undefined;
+}
+
+/** A cipher whose key never leaves OpenBao. */
+export interface Transit extends Cipher {
+  readonly availability: BreakerState;
+  /**
+   * Brings values under the key's newest version inside OpenBao, so that no plaintext leaves it; each result was opened
+   * there once more before it is given. Answers per item, as `open` does.
+   */
+  rewrap(items: readonly Bound[]): Promise<Array<Sealed | KeyrowError>>;
+  /** Ends probes, renewals and connections. */
+  close(): Promise<void>;
+}
+
+// Another server may have rotated the key, or somebody restored OpenBao from a backup: what is known does not last.
+const FRESH_MS = 10_000;
+const ASK_AGAIN_MS = 1_000;
+// GCM's nonce and tag: no ciphertext is shorter than its plaintext and these.
+const OVERHEAD_BYTES = 28;
+const STORED = /^vault:v([1-9][0-9]{0,8}):([A-Za-z0-9+/]+={0,2})$/;
+// Several calls in a row, each of them just in time, are too late.
+const PATIENCE_MS = MOST_MS + 200;
+const BYTES_PER_MS = 20_000;
+
+/**
+ * The cipher of one derived key of OpenBao's Transit; stored as `vault:vN:base64`. Where OpenBao does not answer, calls
+ * fail at once until a probe finds it back; what may not run is a key that binds nothing, which `check` refuses.
+ */
+export function createTransit(parts: TransitParts): Transit {
+  const { place, log } = parts;
+  const key = createUsableKey(parts);
+  const tell = createTeller(log);
+  const breaker = createBreaker({
+    probe: () => probe(key, place),
+    onChange(state, reason) {
+      parts.onState?.(state);
+      tell(state, reason);
+    },
+  });
+
+  /** Runs what calls OpenBao, unless it is known to be away; throws CIPHER_UNAVAILABLE for every fault. */
+  async function guarded<T>(work: () => Promise<T>, items: ReadonlyArray<Plain | Bound> = []): Promise<T> {
+    if (breaker.state !== "closed") throw new KeyrowError("CIPHER_UNAVAILABLE");
+    try {
+      return await inTime(work(), PATIENCE_MS + lengthOf(items) / BYTES_PER_MS);
+    } catch (error) {
+      if (!(error instanceof OpenBaoFault)) throw error;
+      breaker.trip(error);
+      throw new KeyrowError("CIPHER_UNAVAILABLE");
+    }
+  }
+
+  async function open(items: readonly Bound[]): Promise<Array<string | KeyrowError>> {
+    const answers = await eachHeld(key, place, "decrypt", items, ({ plaintext }) => openedValue(plaintext));
+    const values = answers.filter((one) => one instanceof KeyrowError && one.code === "CIPHER_UNAVAILABLE").length;
+    if (values > 0) log.warn({ values }, "values wait for a newer state of OpenBao's key than it has; none is lost");
+    return answers;
+  }
+
+  return {
+    seal: (items) => (items.length === 0 ? Promise.resolve([]) : guarded(() => seal(key, items), items)),
+    async open(items) {
+      if (items.length === 0) return [];
+      try {
+        return await guarded(() => open(items), items);
+      } catch (error) {
+        if (!(error instanceof KeyrowError)) throw error;
+        return items.map(() => error);
+      }
+    },
+    rewrap: (items) => (items.length === 0 ? Promise.resolve([]) : guarded(() => rewrap(key, place, items), items)),
+    state(keyId) {
+      if (versionOf(place, keyId) === undefined) return "missing";
+      return key.known?.state(keyId) ?? "unreachable";
+    },
+    current: () =>
+      guarded(async () => {
+        const versions = await key.versions(FRESH_MS);
+        return idOf(versions, versions.latest);
+      }),
+    check: () => guarded(() => probe(key, place)),
+    get availability() {
+      return breaker.state;
+    },
+    async close() {
+      breaker.close();
+      parts.tokens.close();
+      await parts.client.close();
+    },
+  };
+}
+
+async function seal(key: UsableKey, items: readonly Plain[]): Promise<Sealed[]> {
+  const plain = items.map(({ value }) => encodeValue(value));
+  const input = items.map(({ context }, index) => ({
+    plaintext: (plain[index] as Buffer).toString("base64"),
+    context: contextText(context),
+  }));
+  // The versions are asked for beside it, and not before: a round trip less.
+  const [results, versions] = await Promise.all([key.run("encrypt", input), key.versions(FRESH_MS)]);
+  const sealed = results.map(({ ciphertext }, index) => checked(ciphertext, (plain[index] as Buffer).length));
+  return named(key, sealed, versions);
+}
+
+async function rewrap(
+  key: UsableKey,
+  place: TransitKey,
+  items: readonly Bound[],
+): Promise<Array<Sealed | KeyrowError>> {
+  const moved = await eachHeld(key, place, "rewrap", items, ({ ciphertext }) => checked(ciphertext, 0));
+  const good = moved.flatMap((encrypted, index) =>
+    typeof encrypted === "string" ? [{ encrypted, context: (items[index] as Bound).context }] : [],
+  );
+  // Wrapped once more, and thrown away: it opens inside OpenBao, or this would fail.
+  const proofs = await key.run("rewrap", good.map(asInput));
+  const sealed = await named(
+    key,
+    good.map(({ encrypted }) => encrypted),
+    await key.versions(FRESH_MS),
+  );
+  let next = 0;
+  return moved.map((one) => {
+    if (typeof one !== "string") return one;
+    const index = next++;
+    return proofs[index]?.error === undefined ? (sealed[index] as Sealed) : new KeyrowError("CANNOT_OPEN");
+  });
+}
+
+/** Runs the items whose keys OpenBao has, and gives what `read` makes of each answer; for the others, why not. */
+async function eachHeld(
+  key: UsableKey,
+  place: TransitKey,
+  operation: "decrypt" | "rewrap",
+  items: readonly Bound[],
+  read: (result: BatchResult) => string | KeyrowError,
+): Promise<Array<string | KeyrowError>> {
+  const states = await statesOf(key, place, items);
+  const held = items.filter((_, index) => states[index] === "held");
+  const results = await key.run(operation, held.map(asInput));
+  let next = 0;
+  return states.map((state) => {
+    if (state !== "held") return refusal(state);
+    const result = results[next++] as BatchResult;
+    if (result.error === undefined) return read(result);
+    const tooNew = result.error.includes("version is too new");
+    // What is known is of before a restore, if OpenBao was restored.
+    if (tooNew) key.forget();
+    return refusal(tooNew ? "too-new" : "missing");
+  });
+}
+
+/** The states of the items' keys, asked about anew where they are not as they should be. */
+async function statesOf(key: UsableKey, place: TransitKey, items: readonly Bound[]): Promise<KeyState[]> {
+  const states = (versions: Versions) => items.map((item) => stateOf(place, item, versions));
+  const known = states(await key.versions(Number.POSITIVE_INFINITY));
+  if (known.every((state) => state === "held" || state === "missing")) return known;
+  return states(await key.versions(ASK_AGAIN_MS));
+}
+
+/** `missing` also where a ciphertext is of another version than its key id. */
+function stateOf(place: TransitKey, { keyId, encrypted }: Bound, versions: Versions): KeyState {
+  const version = versionOf(place, keyId);
+  return version !== undefined && version === parse(encrypted)?.version ? versions.state(keyId) : "missing";
+}
+
+/** Ciphertexts with the ids of the versions that they name. */
+async function named(key: UsableKey, ciphertexts: readonly string[], versions: Versions): Promise<Sealed[]> {
+  const isKnown = (encrypted: string) => versions.idOf(parse(encrypted)?.version ?? 0) !== undefined;
+  // Rotated within the last seconds.
+  const newest = ciphertexts.every(isKnown) ? versions : await key.versions(0);
+  return ciphertexts.map((encrypted) => ({ encrypted, keyId: idOf(newest, parse(encrypted)?.version ?? 0) }));
+}
+
+function idOf(versions: Versions, version: number): string {
+  const id = versions.idOf(version);
+  if (id === undefined) throw new OpenBaoFault("garbage");
+  return id;
+}
+
+/** One value sealed, opened, and not opened elsewhere: a key that is not derived ignores the context without a word. */
+async function probe(key: UsableKey, place: TransitKey): Promise<void> {
+  await key.versions(0);
+  const here: Context = ["keyrow", "check"];
+  const [{ encrypted } = { encrypted: "" }] = await seal(key, [{ context: here, value: "probe" }]);
+  const [opened, elsewhere] = await key.run("decrypt", [
+    asInput({ encrypted, context: here }),
+    asInput({ encrypted, context: ["keyrow", "elsewhere"] }),
+  ]);
+  if (openedValue(opened?.plaintext) !== "probe") throw new OpenBaoFault("garbage");
+  if (elsewhere?.error !== undefined) return;
+  throw new KeyrowError("TRANSIT_UNBOUND", {
+    message: `The Transit key ${place.mount}/${place.key} binds no value to its row: what it seals opens anywhere.`,
+    hint: "Make a key with derived=true, and name it by KEYROW_TRANSIT_KEY.",
+  });
+}
+
+function contextText(context: Context): string {
+  return encodeContext(context).toString("base64");
+}
+
+function asInput({ context, encrypted }: Pick<Bound, "context" | "encrypted">): BatchItem {
+  return { ciphertext: encrypted, context: contextText(context) };
+}
+
+/** The version and the length of a stored value; undefined where it is none, in any spelling but one. */
+function parse(encrypted: string): { version: number; bytes: number } | undefined {
+  const [, version, body = ""] = STORED.exec(encrypted) ?? [];
+  const bytes = Buffer.from(body, "base64");
+  // OpenBao takes other spellings of the same bytes: one value must not have many stored forms.
+  if (version === undefined || bytes.toString("base64") !== body) return undefined;
+  return { version: Number(version), bytes: bytes.length };
+}
+
+/** A ciphertext as it is to be stored, of a plaintext of so many bytes; a fault for anything else that was answered. */
+function checked(ciphertext: string | undefined, plainBytes: number): string {
+  const { bytes = 0 } = parse(ciphertext ?? "") ?? {};
+  if (bytes < plainBytes + OVERHEAD_BYTES) throw new OpenBaoFault("garbage");
+  return ciphertext as string;
+}
+
+function openedValue(plaintext: string | undefined): string | KeyrowError {
+  try {
+    return decodeValue(decodeBase64(plaintext as string));
+  } catch {
+    return new KeyrowError("CANNOT_OPEN");
+  }
+}
+
+/** What is too new opens when OpenBao has its newest state again; of the rest, nobody is told why. */
+function refusal(state: KeyState): KeyrowError {
+  return new KeyrowError(state === "too-new" ? "CIPHER_UNAVAILABLE" : "CANNOT_OPEN");
+}
+
+function lengthOf(items: ReadonlyArray<Plain | Bound>): number {
+  return items.reduce((sum, item) => sum + ("value" in item ? item.value : item.encrypted).length, 0);
+}
+
+/** Waits so many ms at most; throws an OpenBaoFault. What comes later is nobody's. */
+async function inTime<T>(work: Promise<T>, ms: number): Promise<T> {
+  const deadline = new AbortController();
+  const late = sleep(ms, undefined, { signal: deadline.signal, ref: false }).then(() => {
+    throw new OpenBaoFault("timeout");
+  });
+  late.catch(() => undefined);
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    work.catch(() => undefined);
+    deadline.abort();
+  }
+}
+
+/** One line when OpenBao goes and one when it is back; the probes between them are no news. */
+function createTeller(log: Log): (state: BreakerState, reason: unknown) => void {
+  let away = false;
+  return (state, reason) => {
+    const fault = reason instanceof OpenBaoFault ? { reason: reason.kind, status: reason.status } : {};
+    const told = { transit: state, ...fault };
+    if (reason instanceof KeyrowError) log.error({ ...told, code: reason.code }, reason.message);
+    else if (state === "closed") log.info(told, "OpenBao is back");
+    else if (state === "open" && !away) log.warn(told, "OpenBao is away");
+    else log.debug(told, "OpenBao is tried");
+    away = state !== "closed";
+  };
+}
