@@ -3,7 +3,7 @@ import { KeyrowError } from "./errors.ts";
 import type { Log } from "./log.ts";
 import { presentError } from "./present.ts";
 
-/** An HTTP answer with a JSON body; 204 has none. */
+/** An HTTP answer with a body of JSON, or of text as its headers say; 204 has none. */
 export interface Answer {
   readonly status: number;
   readonly body: unknown;
@@ -34,7 +34,7 @@ export function send(request: IncomingMessage, response: ServerResponse, answer:
   // The caller is gone: nobody would end the wait below.
   if (response.destroyed) return;
   const { status, body, headers = {} } = answer;
-  const bytes = Buffer.from(status === 204 ? "" : JSON.stringify(body), "utf8");
+  const bytes = Buffer.from(status === 204 ? "" : typeof body === "string" ? body : JSON.stringify(body), "utf8");
   response.writeHead(status, {
     ...(status !== 204 && {
       "content-type": "application/json; charset=utf-8",

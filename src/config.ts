@@ -23,8 +23,11 @@ export interface Config {
   readonly adminDatabaseUrl: string | undefined;
   /** Of the worker's commands; undefined where theirs is the embedded one. */
   readonly workerDatabaseUrl: string | undefined;
-  /** `path` is absolute; `mayCreate` where nobody named the file, so that a mistyped path never gets a new key. */
-  readonly keyFile: { readonly path: string; readonly mayCreate: boolean };
+  /**
+   * `path` is absolute; `mayCreate` where nobody named the file, so that a mistyped path never gets a new key; `needed`
+   * unless OpenBao alone seals and opens.
+   */
+  readonly keyFile: { readonly path: string; readonly mayCreate: boolean; readonly needed: boolean };
   /** Where Transit is; undefined where the local keys seal, or where the data directory's own OpenBao does. */
   readonly openBao: OpenBaoAccess | undefined;
   readonly transitKey: TransitKey;
@@ -191,6 +194,7 @@ function toConfig(values: Values, mode: Mode): Config {
     keyFile: Object.freeze({
       path: resolve(values.KEYROW_KEY_FILE ?? join(dataDirectory, "keys.json")),
       mayCreate: values.KEYROW_KEY_FILE === undefined && mode === "embedded",
+      needed: values.KEYROW_KEY_FILE !== undefined || mode === "embedded",
     }),
     openBao: toOpenBao(values),
     transitKey: Object.freeze({ mount: values.KEYROW_TRANSIT_MOUNT, key: values.KEYROW_TRANSIT_KEY }),

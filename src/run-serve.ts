@@ -1,9 +1,9 @@
 import { readKeyFile } from "./cipher/keyfile.ts";
-import { createKeyring } from "./cipher/keyring.ts";
-import { createLocalCipher } from "./cipher/local.ts";
 import type { Config } from "./config.ts";
 import { KeyrowError } from "./errors.ts";
 import { createLog, redirectConsole } from "./log.ts";
+import { createMetrics } from "./metrics.ts";
+import { createRing } from "./ring.ts";
 import { serve } from "./serve.ts";
 import { interruption } from "./signals.ts";
 
@@ -13,12 +13,21 @@ export async function runServe(config: Config): Promise<void> {
   const { databaseUrl, jwt } = config;
   // The configuration of this mode has both.
   if (databaseUrl === undefined || jwt.key === undefined) throw new KeyrowError("CONFIG_INVALID");
-  const cipher = createKeyring((await readKeyFile(config.keyFile.path)).map(createLocalCipher));
+  const localKeys = config.keyFile.needed ? await readKeyFile(config.keyFile.path) : [];
   const log = createLog(config.logLevel);
   redirectConsole(log);
-  const serving = await serve(config, { databaseUrl, cipher, rules: { ...jwt, key: jwt.key }, log });
-  log.info({ host: config.host, port: serving.port }, "ready");
-  await interrupted;
-  log.info("stopping");
-  await serving.stop();
+  const metrics = createMetrics();
+  const { openBao: access, transitKey: place, fallback } = config;
+  const ring = createRing({ localKeys, openBao: access && { access, place }, fallback, log, meters: metrics });
+  try {
+    const { cipher, transit } = ring;
+    const rules = { ...jwt, key: jwt.key };
+    const serving = await serve(config, { databaseUrl, cipher, transit, metrics, rules, log });
+    log.info({ host: config.host, port: serving.port }, "ready");
+    await interrupted;
+    log.info("stopping");
+    await serving.stop();
+  } finally {
+    await ring.close();
+  }
 }

@@ -5,15 +5,18 @@ import { postgraphile } from "postgraphile";
 import { grafserv } from "postgraphile/grafserv/node";
 import { keyMissing, missingKeys } from "./census.ts";
 import type { Cipher } from "./cipher/cipher.ts";
+import type { Transit } from "./cipher/transit.ts";
 import type { Config } from "./config.ts";
 import { createCors } from "./cors.ts";
 import { createPool, cutOff, isAlive, unreachable } from "./database.ts";
+import { KeyrowError } from "./errors.ts";
 import { createPreset } from "./graphile.config.ts";
 import { graphiqlPage } from "./graphiql.ts";
 import { createExecutor } from "./graphql.ts";
 import { checkIdentity } from "./identity.ts";
 import { documentCache, MAX_WAITING } from "./limits.ts";
 import type { Log } from "./log.ts";
+import type { Metrics } from "./metrics.ts";
 import { createProvisioner } from "./provision.ts";
 import { checkRights } from "./rights.ts";
 import { checkSchema } from "./schema-version.ts";
@@ -28,6 +31,9 @@ export interface ServeParts {
   /** The address of the server's own login. */
   readonly databaseUrl: string;
   readonly cipher: Cipher;
+  /** The part of the cipher that may be away. */
+  readonly transit?: Transit | undefined;
+  readonly metrics?: Metrics | undefined;
   readonly rules: TokenRules;
   readonly log: Log;
   /** A token for GraphiQL's first query, where there is one to give away. */
@@ -65,8 +71,13 @@ export async function serve(config: Config, parts: ServeParts): Promise<Serving>
   }
 }
 
-async function checkKeys(pool: pg.Pool, { allowMissingKeys }: Config, { cipher, log }: ServeParts): Promise<void> {
-  await cipher.check();
+async function checkKeys(pool: pg.Pool, { allowMissingKeys }: Config, parts: ServeParts): Promise<void> {
+  const { cipher, transit, log } = parts;
+  await cipher.check().catch((error: unknown) => {
+    const away = error instanceof KeyrowError && error.code === "CIPHER_UNAVAILABLE" && transit !== undefined;
+    // A server that starts while OpenBao is away serves what it can; the breaker's probes check it before it is used.
+    if (!away) throw error;
+  });
   const missing = await missingKeys(pool, cipher);
   if (missing.length === 0) return;
   if (!allowMissingKeys) throw keyMissing(missing);
@@ -74,16 +85,20 @@ async function checkKeys(pool: pg.Pool, { allowMissingKeys }: Config, { cipher, 
 }
 
 async function serveOn(pool: pg.Pool, config: Config, parts: ServeParts): Promise<Serving> {
-  const { cipher, rules, log } = parts;
+  const { cipher, transit, metrics, rules, log } = parts;
   const { limits } = config;
   const session = createSession({ userSetting: config.userSetting, ...limits });
   const toucher = createToucher(pool, log);
+  metrics?.watch(pool);
   const preset = createPreset({
     pool,
     cipher,
     session,
     limits,
-    onRevealed: toucher.touch,
+    onRevealed(ids) {
+      metrics?.onRevealed(ids.length);
+      toucher.touch(ids);
+    },
     watchAs: parts.watchAs,
     graphiqlToken: parts.graphiqlToken,
   });
@@ -110,7 +125,13 @@ async function serveOn(pool: pg.Pool, config: Config, parts: ServeParts): Promis
       cors: createCors(config.corsOrigins),
       verify: createVerifier(rules),
       provision: config.jwt.provision ? createProvisioner(pool, session) : undefined,
-      checks: { database: () => isAlive(pool), cipher: () => cipher.check() },
+      checks: {
+        database: () => isAlive(pool),
+        // What the breaker knows need not be tried again by everybody who asks.
+        ...(transit === undefined && { cipher: () => cipher.check() }),
+      },
+      transit: transit && (() => transit.availability),
+      metrics: config.metrics ? metrics : undefined,
       page: config.graphiql ? graphiqlPage(handle) : undefined,
       log,
     });

@@ -1,12 +1,14 @@
 import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { type Answer, failure, headersOf, send } from "./answer.ts";
+import type { BreakerState } from "./cipher/breaker.ts";
 import { answerMalformed, limitConnections } from "./connections.ts";
 import { type Cors, isPreflight } from "./cors.ts";
 import { KeyrowError } from "./errors.ts";
 import { type GraphQLParts, serveGraphQL } from "./graphql-http.ts";
 import type { Limits } from "./limits.ts";
 import type { Log } from "./log.ts";
+import type { Metrics } from "./metrics.ts";
 import { presentError } from "./present.ts";
 
 /** What the server is made of. */
@@ -15,6 +17,10 @@ export interface ServerParts extends GraphQLParts {
   readonly cors: Cors;
   /** What is ready, by name: each throws where it is not. */
   readonly checks: Readonly<Record<string, () => Promise<void>>>;
+  /** The state of Transit's breaker, where there is one: without it the server serves what it can. */
+  readonly transit?: (() => BreakerState) | undefined;
+  /** Absent where they are not served. */
+  readonly metrics?: Pick<Metrics, "onRequest" | "read"> | undefined;
   /** Serves GraphiQL and its files; true where it answered. */
   readonly page: ((request: IncomingMessage, response: ServerResponse) => Promise<boolean>) | undefined;
   readonly log: Log;
@@ -33,11 +39,12 @@ const securityHeaders = {
 
 /** Makes the HTTP server; it listens where it is told to. */
 export function createHttpServer(parts: ServerParts): Server {
-  const { limits, cors } = parts;
+  const { limits, cors, metrics } = parts;
   const routes: Readonly<Record<string, Methods>> = {
     "/graphql": { POST: (request, id, log) => serveGraphQL(parts, request, id, log) },
     "/healthz": { GET: async () => ({ status: 200, body: { status: "ok" } }) },
     "/readyz": { GET: (_request, _id, log) => serveReadiness(parts, log) },
+    ...(metrics && { "/metrics": { GET: () => serveMetrics(metrics) } }),
   };
   const server = createServer(
     // Checked often enough that a limit of a second is not one of ten.
@@ -56,7 +63,7 @@ export function createHttpServer(parts: ServerParts): Server {
         for (const [name, value] of Object.entries(cors.headers(request))) response.setHeader(name, value);
       }
       // The path only where it is ours: another may hold anything.
-      logWhenClosed(request, response, path in routes ? path : undefined, log);
+      tellWhenClosed(request, response, path in routes ? path : undefined, log, metrics);
       try {
         if (isBeyond(request)) {
           send(request, response, tooManyConnections(log), limits.requestMs);
@@ -75,10 +82,17 @@ export function createHttpServer(parts: ServerParts): Server {
 }
 
 /** One line for each request. GraphiQL's files are no news. */
-function logWhenClosed(request: IncomingMessage, response: ServerResponse, path: string | undefined, log: Log): void {
+function tellWhenClosed(
+  request: IncomingMessage,
+  response: ServerResponse,
+  path: string | undefined,
+  log: Log,
+  metrics: ServerParts["metrics"],
+): void {
   const started = process.hrtime.bigint();
   response.on("close", () => {
     const ms = Number(process.hrtime.bigint() - started) / 1e6;
+    if (path !== undefined) metrics?.onRequest(path, response.statusCode, ms);
     const level = path === undefined ? "debug" : "info";
     log[level](
       {
@@ -140,11 +154,19 @@ async function serveReadiness(parts: ServerParts, log: Log): Promise<Answer> {
   );
   const ready = outcomes.every(({ status }) => status === "fulfilled");
   if (!ready) log.warn({ states }, "not ready");
+  const transit = parts.transit?.();
+  // Lists, revocations and, with a fallback, new values go on without it: no reason to take the server out of service.
+  const status = !ready ? "unavailable" : (transit ?? "closed") === "closed" ? "ok" : "degraded";
   return {
     status: ready ? 200 : 503,
-    body: { status: ready ? "ok" : "unavailable", ...states },
+    body: { status, ...states, ...(transit && { transit }) },
     headers: headersOf(ready ? 200 : 503),
   };
+}
+
+async function serveMetrics(metrics: Pick<Metrics, "read">): Promise<Answer> {
+  const { text, type } = await metrics.read();
+  return { status: 200, body: text, headers: { "content-type": type } };
 }
 
 /** Stops listening, lets requests in flight finish for so many ms, then cuts what is left. */

@@ -27,7 +27,7 @@ test("nothing set is embedded mode with its defaults", (t) => {
     port: 5678,
     host: "127.0.0.1",
     dataDirectory: resolve(".keyrow"),
-    keyFile: { path: resolve(".keyrow/keys.json"), mayCreate: true },
+    keyFile: { path: resolve(".keyrow/keys.json"), mayCreate: true, needed: true },
     allowMissingKeys: false,
     limits: {
       bodyBytes: 524_288,

@@ -15,7 +15,7 @@ import { type Versions, versionOf } from "./openbao/versions.ts";
 /** What a Transit cipher is made of. */
 export interface TransitParts extends TransitKeyParts {
   readonly log: Log;
-  /** Told of each change of its availability. */
+  /** Told of its availability, at first and at each change. */
   readonly onState?: ((state: BreakerState) => void) | undefined;
 }
 
@@ -56,6 +56,8 @@ export function createTransit(parts: TransitParts): Transit {
       tell(state, reason);
     },
   });
+
+  parts.onState?.(breaker.state);
 
   /** Runs what calls OpenBao, unless it is known to be away; throws CIPHER_UNAVAILABLE for every fault. */
   async function guarded<T>(work: () => Promise<T>, items: ReadonlyArray<Plain | Bound> = []): Promise<T> {
@@ -271,14 +273,14 @@ async function inTime<T>(work: Promise<T>, ms: number): Promise<T> {
 
 /** One line when OpenBao goes and one when it is back; the probes between them are no news. */
 function createTeller(log: Log): (state: BreakerState, reason: unknown) => void {
-  let away = false;
+  let told: unknown;
   return (state, reason) => {
-    const fault = reason instanceof OpenBaoFault ? { reason: reason.kind, status: reason.status } : {};
-    const told = { transit: state, ...fault };
-    if (reason instanceof KeyrowError) log.error({ ...told, code: reason.code }, reason.message);
-    else if (state === "closed") log.info(told, "OpenBao is back");
-    else if (state === "open" && !away) log.warn(told, "OpenBao is away");
-    else log.debug(told, "OpenBao is tried");
-    away = state !== "closed";
+    const refused = reason instanceof KeyrowError ? reason : undefined;
+    const { kind, status } = reason instanceof OpenBaoFault ? reason : { kind: undefined, status: undefined };
+    const news = state === "half-open" ? told : (refused?.code ?? state);
+    const level = news === told ? "debug" : refused ? "error" : state === "closed" ? "info" : "warn";
+    const message = refused?.message ?? (state === "closed" ? "OpenBao is back" : "OpenBao is away");
+    log[level]({ transit: state, ...(kind && { reason: kind }), ...(status && { status }) }, message);
+    told = news;
   };
 }

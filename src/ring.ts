@@ -1,0 +1,59 @@
+import type { Cipher } from "./cipher/cipher.ts";
+import { createKeyring } from "./cipher/keyring.ts";
+import { createLocalCipher, type LocalKey } from "./cipher/local.ts";
+import type { OpenBaoAccess, TransitKey } from "./cipher/openbao/access.ts";
+import { createOpenBaoClient } from "./cipher/openbao/client.ts";
+import { createTokenKeeper } from "./cipher/openbao/token.ts";
+import { createTransit, type Transit, type TransitParts } from "./cipher/transit.ts";
+import type { Log } from "./log.ts";
+
+/** What a ring is made of. */
+export interface RingParts {
+  /** Newest first; none where OpenBao alone seals and opens. */
+  readonly localKeys: readonly LocalKey[];
+  /** Undefined where the local keys seal. */
+  readonly openBao?: { readonly access: OpenBaoAccess; readonly place: TransitKey } | undefined;
+  /** Whether the newest local key seals while OpenBao is away. */
+  readonly fallback: "local" | "refuse";
+  readonly log: Log;
+  readonly meters?: RingMeters | undefined;
+}
+
+/** Who is told of what the ring does. */
+export interface RingMeters extends Pick<TransitParts, "onCall" | "onState"> {
+  /** So many values were sealed by a local key for want of OpenBao. */
+  readonly onFallback: (values: number) => void;
+}
+
+/** The keys of a server or a command. */
+export interface Ring {
+  /** All of them as one. */
+  readonly cipher: Cipher;
+  /** Those of the key file, newest first. */
+  readonly locals: readonly Cipher[];
+  readonly transit: Transit | undefined;
+  close(): Promise<void>;
+}
+
+/** Makes the ring; nobody is asked anything before it is used. Throws CONFIG_INVALID, and KEY_MISSING for no key at all. */
+export function createRing({ localKeys, openBao, fallback, log, meters }: RingParts): Ring {
+  const locals = localKeys.map(createLocalCipher);
+  if (openBao === undefined) {
+    return { cipher: createKeyring(locals), locals, transit: undefined, close: async () => undefined };
+  }
+  const client = createOpenBaoClient(openBao.access);
+  const tokens = createTokenKeeper(client, openBao.access.login);
+  const transit = createTransit({ client, tokens, place: openBao.place, log, ...meters });
+  const [newest] = locals;
+  const onUsed = (values: number) => {
+    log.warn({ values }, "sealed under a local key, for OpenBao is away");
+    meters?.onFallback(values);
+  };
+  const instead = fallback === "local" && newest !== undefined ? { cipher: newest, onUsed } : undefined;
+  return {
+    cipher: createKeyring([transit, ...locals], instead),
+    locals,
+    transit,
+    close: () => transit.close(),
+  };
+}
