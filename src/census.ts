@@ -1,11 +1,14 @@
 import type pg from "pg";
-import { type Cipher, isHeld } from "./cipher/cipher.ts";
+import { type Cipher, isHeld, type KeyState } from "./cipher/cipher.ts";
 import { KeyrowError } from "./errors.ts";
 
 /** A key that rows are sealed under and the ring doesn't hold. */
 export interface MissingKey {
   readonly keyId: string;
   readonly credentials: number;
+  readonly state: KeyState;
+  /** The first of them, by id. */
+  readonly ids: readonly string[];
 }
 
 // It reads every row.
@@ -17,21 +20,34 @@ const census: pg.QueryConfig & pg.ClientConfig = {
 /** The keys that rows need and the cipher doesn't hold. */
 export async function missingKeys(pool: pg.Pool, cipher: Cipher): Promise<MissingKey[]> {
   const { rows } = await pool.query<{ key_id: string; credentials: string }>(census);
-  return rows
-    .filter(({ key_id }) => !isHeld(cipher.state(key_id)))
-    .map(({ key_id, credentials }) => ({ keyId: key_id, credentials: Number(credentials) }));
+  const missing = rows.filter(({ key_id }) => !isHeld(cipher.state(key_id)));
+  return Promise.all(
+    missing.map(async ({ key_id: keyId, credentials }) => {
+      const named = await pool.query<{ id: string }>("select id::text from keyrow.key_rows($1) as id", [keyId]);
+      const ids = named.rows.map(({ id }) => id);
+      return { keyId, credentials: Number(credentials), state: cipher.state(keyId), ids };
+    }),
+  );
 }
+
+const why: Readonly<Partial<Record<KeyState, string>>> = {
+  "too-new": "newer than OpenBao's, which was restored from an older backup",
+  replaced: "OpenBao has another key of this name and version",
+  retired: "retired",
+};
 
 /** The refusal to start for want of keys: names each and counts its rows. */
 export function keyMissing(missing: readonly MissingKey[]): KeyrowError {
-  const list = missing.map(
-    ({ keyId, credentials }) => `${keyId} (${credentials} ${credentials === 1 ? "row" : "rows"})`,
-  );
+  const list = missing.map(({ keyId, credentials, state, ids }) => {
+    const rows = `${credentials} ${credentials === 1 ? "row" : "rows"}: ${ids.join(", ")}${credentials > ids.length ? ", ..." : ""}`;
+    const reason = why[state];
+    return `${keyId} (${reason === undefined ? "" : `${reason}; `}${rows})`;
+  });
   const legacy = missing.some(({ keyId }) => keyId === "legacy");
-  const bring = "Bring the key file back that has them, or start";
+  const bring = "Bring the key file or OpenBao's state back that has them, or start";
   return new KeyrowError("KEY_MISSING", {
-    message: `Rows are sealed under keys that are not in the key ring: ${list.join(", ")}.`,
+    message: `Rows are sealed under keys that are not in the key ring: ${list.join("; ")}.`,
     // No key of the server's own opens what another application has sealed.
-    hint: `${legacy ? "Start" : bring} without these values: KEYROW_ALLOW_MISSING_KEYS=on.`,
+    hint: `${legacy ? "Move legacy rows with `keyrow rewrap --from-legacy`, or start" : bring} without these values: KEYROW_ALLOW_MISSING_KEYS=on. \`keyrow keys status --rows\` lists them.`,
   });
 }

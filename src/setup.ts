@@ -91,10 +91,10 @@ export function asOwner(url: string): string {
   return asRole(url, "keyrow_owner");
 }
 
-// What the server asks at its start, and what keeps the log's partitions ahead of the calendar.
+// What servers and workers ask at their start, and what keeps the log's partitions ahead of the calendar.
 const afterwards = `
-  grant usage on schema graphile_migrate to keyrow_authenticator;
-  grant select on graphile_migrate.migrations to keyrow_authenticator;
+  grant usage on schema graphile_migrate to keyrow_authenticator, keyrow_worker;
+  grant select on graphile_migrate.migrations to keyrow_authenticator, keyrow_worker;
   do $$ begin
     if to_regprocedure('keyrow.extend_activity_logs(integer)') is not null then
       perform keyrow.extend_activity_logs(12);

@@ -140,7 +140,7 @@ for (const [title, env, get, expected] of accepted) {
 test("paths become absolute, and a key file that was named is never made", (t) => {
   const config = readConfig({ KEYROW_DATA_DIR: "some/where", KEYROW_KEY_FILE: "keys/mine.json" });
   t.true(isAbsolute(config.dataDirectory) && config.dataDirectory.endsWith(join("some", "where")));
-  t.deepEqual(config.keyFile, { path: resolve("keys/mine.json"), mayCreate: false });
+  t.deepEqual(config.keyFile, { path: resolve("keys/mine.json"), mayCreate: false, needed: true });
 });
 
 // Malformed values are marked: none may come back in the message.

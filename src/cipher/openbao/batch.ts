@@ -6,7 +6,7 @@ const MOST_ITEMS = 200;
 const MOST_BYTES = 8 * 1024 * 1024;
 
 /** An item of a batch as it is sent: texts of base64 or ciphertexts. */
-export type BatchItem = Readonly<Record<"context", string> & Partial<Record<"plaintext" | "ciphertext", string>>>;
+export type BatchItem = Readonly<Partial<Record<"context" | "plaintext" | "ciphertext", string>>>;
 
 /** The answer to one item: `error` where it failed alone. */
 export type BatchResult = z.infer<typeof result>;
@@ -38,7 +38,7 @@ export function split(items: readonly BatchItem[]): BatchItem[][] {
 }
 
 /** How many characters an item has. */
-export function sizeOf({ context, plaintext = "", ciphertext = "" }: BatchItem): number {
+export function sizeOf({ context = "", plaintext = "", ciphertext = "" }: BatchItem): number {
   return context.length + plaintext.length + ciphertext.length;
 }
 

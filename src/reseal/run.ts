@@ -1,0 +1,113 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import type pg from "pg";
+import type { Place } from "../../plugins/encrypted-columns/seal.ts";
+import { KeyrowError } from "../errors.ts";
+import { boundOf, type Opener, type Resealed, reseal, type Target } from "./reseal.ts";
+import { type Row, readRows, writeChanges } from "./rows.ts";
+
+/** What a run works on. */
+export interface RunParts {
+  readonly pool: Pick<pg.Pool, "query">;
+  readonly place: Place;
+  readonly opener: Opener;
+  readonly target: Target;
+  /** The keys whose rows are to go. */
+  readonly from: readonly string[];
+  /** Rows at once. */
+  readonly batch: number;
+  /** Rows a second at most. */
+  readonly rate?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Told after each batch of all so far. */
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+}
+
+/** What a run has done. */
+export interface Progress {
+  /** Rows under the target's key by now. */
+  readonly moved: number;
+  /** Rows whose value does not open, by id. */
+  readonly failed: ReadonlySet<string>;
+  /** Rows that somebody changed meanwhile: their new values won. */
+  readonly changed: number;
+}
+
+const FIRST = "00000000-0000-0000-0000-000000000000";
+
+/**
+ * Moves the values of all rows under some keys to the target, batch by batch. It may be stopped at any moment, run again,
+ * and run beside writers and beside another of its kind. Throws CIPHER_UNAVAILABLE; what was moved stays moved.
+ */
+export async function run(parts: RunParts): Promise<Progress> {
+  const state = { moved: 0, failed: new Set<string>(), changed: 0 };
+  const pace = createPace(parts.rate, parts.signal);
+  for (const keyId of parts.from) {
+    // Of two at once, each begins elsewhere, so that they seldom do the same work.
+    const middle = randomUUID();
+    // Once more for what was locked when its turn came, as long as that changes something.
+    for (let before = -1; before < state.moved && !parts.signal?.aborted; ) {
+      before = state.moved;
+      const skipped = (await range(keyId, middle, undefined)) + (await range(keyId, FIRST, middle));
+      if (skipped === 0) break;
+    }
+  }
+  return state;
+
+  /** Moves a key's rows behind one id and up to another; gives how many were not written. */
+  async function range(keyId: string, after: string, end: string | undefined): Promise<number> {
+    let skipped = 0;
+    for (let last = after; !parts.signal?.aborted; ) {
+      const page = await readRows(parts.pool, keyId, { after: last, limit: parts.batch });
+      const rows = page.filter(({ id }) => (end === undefined || id <= end) && !state.failed.has(id));
+      skipped += await move(rows);
+      await pace(rows.length);
+      last = page.at(-1)?.id ?? "";
+      if (page.length < parts.batch || (end !== undefined && last > end)) break;
+    }
+    return skipped;
+  }
+
+  async function move(rows: readonly Row[]): Promise<number> {
+    if (rows.length === 0) return 0;
+    const results = await resealRows(rows);
+    const changes = rows.flatMap((row, index) => {
+      const sealed = results[index];
+      return sealed === undefined || sealed instanceof KeyrowError ? [] : [{ row, sealed }];
+    });
+    for (const [index, { id }] of rows.entries()) if (results[index] instanceof KeyrowError) state.failed.add(id);
+    const written = await writeChanges(parts.pool, changes);
+    state.moved += written.size;
+    state.changed += changes.length - written.size;
+    parts.onProgress?.(state);
+    return changes.length - written.size;
+  }
+
+  /** A row that its place can't read is that row's failure alone. */
+  async function resealRows(rows: readonly Row[]): Promise<Resealed[]> {
+    const bound = rows.map((row) => {
+      try {
+        return boundOf(parts.place, row);
+      } catch {
+        return new KeyrowError("CANNOT_OPEN");
+      }
+    });
+    const good = bound.flatMap((one) => (one instanceof KeyrowError ? [] : [one]));
+    const results = await reseal(good, parts.opener, parts.target);
+    let next = 0;
+    return bound.map((one) => (one instanceof KeyrowError ? one : (results[next++] as Resealed)));
+  }
+}
+
+/** Waits after so many rows until the rate allows more. */
+function createPace(rate: number | undefined, signal: AbortSignal | undefined): (rows: number) => Promise<void> {
+  const started = performance.now();
+  let done = 0;
+  return async (rows) => {
+    done += rows;
+    if (rate === undefined) return;
+    const early = started + (done / rate) * 1_000 - performance.now();
+    if (early > 0)
+      await sleep(early, undefined, { signal: signal ?? new AbortController().signal }).catch(() => undefined);
+  };
+}
