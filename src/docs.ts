@@ -27,6 +27,7 @@ const when: Record<ErrorCode, string> = {
   CONFIG_INVALID: "at the start: settings that are malformed, unknown or at odds, each named",
   KEY_FILE_INVALID: "at the start: the key file is missing, damaged or open to others",
   KEY_MISSING: "at the start and in `keyrow system`: rows are sealed under keys that the key file does not have",
+  KEY_NEEDED: "`keyrow keys retire`: rows are still sealed under that key",
   TRANSIT_UNBOUND: "at the start: OpenBao's key is not derived, so that what it seals would open in any row",
   DATA_DIRECTORY: "the data directory can't be written, is damaged, or is open to others",
   DATA_DIRECTORY_BUSY: "at the start: another Keyrow runs in the same data directory",

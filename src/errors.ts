@@ -26,6 +26,7 @@ export const catalogue = {
   CONFIG_INVALID: { status: 500, message: "The configuration is not valid." },
   KEY_FILE_INVALID: { status: 500, message: "The key file can't be used." },
   KEY_MISSING: { status: 500, message: "Some rows are sealed under a key that is not in the key ring." },
+  KEY_NEEDED: { status: 500, message: "Rows need this key." },
   TRANSIT_UNBOUND: { status: 500, message: "The Transit key binds no value to its row." },
   DATA_DIRECTORY: { status: 500, message: "The data directory can't be used." },
   DATA_DIRECTORY_BUSY: { status: 500, message: "Another process holds the data directory." },

@@ -11,6 +11,8 @@ interface Entry {
   readonly key: string;
   readonly check: string;
   readonly createdAt: string;
+  /** When it was retired: it is kept, and used no more. */
+  readonly retiredAt?: string;
 }
 
 const KEY_BYTES = 32;
@@ -18,13 +20,24 @@ const MAX_FILE_BYTES = 1024 * 1024;
 const RESTORE = "Restore it from a backup: values sealed under its keys can't be opened by new ones.";
 
 /**
- * The keys of a key file, newest first by their dates, in whatever order the file has them; throws KEY_FILE_INVALID,
- * which names the file, what is wrong and the remedy.
+ * The keys of a key file but the retired ones, newest first by their dates, in whatever order the file has them; throws
+ * KEY_FILE_INVALID, which names the file, what is wrong and the remedy.
  */
 export async function readKeyFile(path: string): Promise<LocalKey[]> {
   const { entries } = await readEntries(path);
-  const newestFirst = entries.toSorted((a, b) => Date.parse(b.createdAt) - Date.parse(a.createdAt));
-  return newestFirst.map(({ id, key }) => ({ id, key: createSecretKey(decodeBase64(key)) }));
+  const keys = newestFirst(entries).filter(({ retiredAt }) => retiredAt === undefined);
+  if (keys.length === 0) throw fault(path, "has no key that is not retired", RESTORE);
+  return keys.map(({ id, key }) => ({ id, key: createSecretKey(decodeBase64(key)) }));
+}
+
+/** The ids of a key file's retired keys; throws as `readKeyFile` does. */
+export async function retiredKeyIds(path: string): Promise<string[]> {
+  const { entries } = await readEntries(path);
+  return entries.flatMap(({ id, retiredAt }) => (retiredAt === undefined ? [] : [id]));
+}
+
+function newestFirst(entries: readonly Entry[]): Entry[] {
+  return entries.toSorted((a, b) => Date.parse(b.createdAt) - Date.parse(a.createdAt));
 }
 
 /**
@@ -48,16 +61,38 @@ export async function createKeyFile(path: string): Promise<LocalKey[]> {
 }
 
 /**
- * Puts a new key before the others, so that it seals from the next reading on, and gives all keys; the file is replaced
- * whole or not at all. Throws KEY_FILE_INVALID, also while another addition is under way.
+ * Puts a new key before the others, so that it seals from the next reading on, and gives all keys. Throws
+ * KEY_FILE_INVALID, also while another change is under way.
  */
 export async function addKey(path: string): Promise<LocalKey[]> {
+  await changeEntries(path, async (entries) => [newEntry(entries), ...entries]);
+  return await readKeyFile(path);
+}
+
+/**
+ * Retires a key after `mayRetire`, which is asked while nobody else can change the file and throws where it may not. The
+ * key stays in the file, for taking this back by hand. Gives false where it has no such key in use. Throws
+ * KEY_FILE_INVALID.
+ */
+export async function retireKey(path: string, keyId: string, mayRetire: () => Promise<void>): Promise<boolean> {
+  let found = false;
+  await changeEntries(path, async (entries) => {
+    found = entries.some(({ id, retiredAt }) => id === keyId && retiredAt === undefined);
+    if (!found) return entries;
+    await mayRetire();
+    return entries.map((entry) => (entry.id === keyId ? { ...entry, retiredAt: new Date().toISOString() } : entry));
+  });
+  return found;
+}
+
+/** Changes the entries; the file is replaced whole or not at all, and is on the disk when this returns. */
+async function changeEntries(path: string, change: (entries: Entry[]) => Promise<Entry[]>): Promise<void> {
   // Behind a symbolic link it is the file that is replaced, not the link.
   const target = await realpath(path).catch((error: unknown) => {
     throw readFault(path, error);
   });
   const next = `${target}.new`;
-  // The next file is the lock as well: two additions at once would lose a key that has sealed something.
+  // The next file is the lock as well: two changes at once would lose a key that has sealed something.
   const handle = await open(next, "wx", 0o600).catch((error: unknown) => {
     throw errno(error) === "EEXIST" ? lockFault(path, next) : writeFault(path, error);
   });
@@ -65,18 +100,18 @@ export async function addKey(path: string): Promise<LocalKey[]> {
     const { entries, uid, gid } = await readEntries(target);
     // An administrator as root must not take the file away from the server's user.
     if (process.getuid?.() === 0) await handle.chown(uid, gid);
-    await writeEntries(handle, [newEntry(entries), ...entries]);
+    await writeEntries(handle, await change(entries));
     await rename(next, target);
   } catch (error) {
     await handle.close();
     await rm(next, { force: true }).catch(() => {});
-    throw writeFault(path, error);
+    // What the change itself throws is no fault of the file's.
+    throw errno(error).startsWith("E") ? writeFault(path, error) : error;
   }
   // Out of the block above: once renamed, a next file there is another process's lock, and not ours to remove.
   await syncDirectory(target).catch((error: unknown) => {
     throw writeFault(path, error);
   });
-  return await readKeyFile(path);
 }
 
 async function readEntries(path: string): Promise<{ entries: Entry[]; uid: number; gid: number }> {
@@ -121,7 +156,7 @@ function parseEntries(path: string, text: string): Entry[] {
 /** An entry as it stands, unknown fields and all, so that adding a key keeps the others as they were. */
 function parseEntry(path: string, position: string, entry: unknown): Entry {
   if (!isRecord(entry)) throw fault(path, `has a ${position} that is not an object`, RESTORE);
-  const { id, key, check, createdAt } = entry;
+  const { id, key, check, createdAt, retiredAt } = entry;
   // A bad id is not repeated: someone may have put the key there.
   if (typeof id !== "string" || !LOCAL_KEY_ID.test(id)) throw fault(path, `has a bad id in ${position}`, RESTORE);
   const named = `${position} (${id})`;
@@ -135,6 +170,9 @@ function parseEntry(path: string, position: string, entry: unknown): Entry {
       `has no date in "createdAt" of ${named}`,
       "Put in the date of its id, as in 2026-01-31T00:00:00Z.",
     );
+  }
+  if (retiredAt !== undefined && (typeof retiredAt !== "string" || Number.isNaN(Date.parse(retiredAt)))) {
+    throw fault(path, `has no date in "retiredAt" of ${named}`, "Put in a date, or remove it to use the key again.");
   }
   return entry as unknown as Entry;
 }

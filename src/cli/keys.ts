@@ -1,24 +1,100 @@
 import { command, examples } from "./command.ts";
 
-/** `keyrow keys`: the local keys. */
-export const keys = command("keys", "The keys that seal values: `rotate` adds one to the key file, for all new values.")
-  .argument("<command>", "rotate")
+const WHERE =
+  "\nThe database is that of ADMIN_DATABASE_URL, as a login that may become keyrow_admin, or the embedded one.\nThe keys are those of KEYROW_KEY_FILE and of the OpenBao at BAO_ADDR, or the data directory's own.";
+
+const status = command("status", "Shows every key that rows are sealed under, and whether their values open here.")
+  .option("--rows", "list the rows whose values don't open", false)
+  .option("--json", "as JSON", false)
   .addHelpText(
     "after",
-    examples(["keyrow keys rotate", "from the next start on, new values are sealed under a new key"]),
+    examples(
+      ["keyrow keys status", "a table; times are UTC"],
+      ["keyrow keys status --rows", "and the rows of keys that are not at hand"],
+      ["keyrow keys status --json", "everything, for a script"],
+    ),
   )
-  .addHelpText(
-    "after",
-    "\nOlder keys stay in the file: what they sealed opens as before. Back the file up after each rotation.",
-  )
-  .action(async (name: string) => {
-    const { KeyrowError } = await import("../errors.ts");
-    if (name !== "rotate")
-      throw new KeyrowError("USAGE", { message: "There is no such command.", hint: "Ask for rotate." });
+  .addHelpText("after", `\nThe exit code is 1 where some values don't open.${WHERE}`)
+  .action(async ({ rows: withRows, json }: { rows: boolean; json: boolean }) => {
     const { readConfig } = await import("../config.ts");
-    const { addKey } = await import("../cipher/keyfile.ts");
-    const { path } = readConfig().keyFile;
-    const [newest] = await addKey(path);
-    process.stdout.write(`${newest?.id}\n`);
-    process.stderr.write(`Added to ${path}. Back it up, and restart the server to use it.\n`);
+    const { status } = await import("../keys/operate.ts");
+    const { keyTable, rowTable } = await import("../keys/report.ts");
+    const { keys, rows, complete } = await status(readConfig(), { rows: withRows });
+    if (json) print(JSON.stringify({ keys, ...(rows && { rows }) }));
+    else if (keys.length === 0) process.stderr.write("no row is sealed yet\n");
+    else print(keyTable(keys).join("\n"));
+    if (!json && rows !== undefined && rows.length > 0) print(`\n${rowTable(rows).join("\n")}`);
+    if (!complete) process.exitCode = 1;
   });
+
+const rotate = command("rotate", "Makes a new key, for all new values; older ones open as before.")
+  .argument("[which]", "transit or local; the one that seals where nobody says")
+  .option("--json", "as JSON", false)
+  .addHelpText(
+    "after",
+    examples(
+      ["keyrow keys rotate", "prints the new key's id"],
+      ["keyrow keys rotate local", "the key file's, though OpenBao seals"],
+    ),
+  )
+  .addHelpText(
+    "after",
+    `\nA local key is used from the servers' next start on: back the key file up, and restart them. OpenBao's is used\nwithin seconds. \`keyrow rewrap\` moves older values. The database is not touched, but must be there.${WHERE}`,
+  )
+  .action(async (which: string | undefined, { json }: { json: boolean }) => {
+    const { KeyrowError } = await import("../errors.ts");
+    if (which !== undefined && which !== "transit" && which !== "local") {
+      throw new KeyrowError("USAGE", { message: "There is no such key to rotate.", hint: "Ask for transit or local." });
+    }
+    const { readConfig } = await import("../config.ts");
+    const { rotate } = await import("../keys/operate.ts");
+    const config = readConfig();
+    const keyId = await rotate(config, which);
+    print(json ? JSON.stringify({ keyId }) : keyId);
+    if (!json && keyId.startsWith("local:")) {
+      process.stderr.write(`Added to ${config.keyFile.path}. Back it up, and restart the server to use it.\n`);
+    }
+  });
+
+const retire = command("retire", "Lets nobody open what a key has sealed; refused while a row needs it.")
+  .argument("<key_id>", "as `keyrow keys status` shows it")
+  .option("-y, --yes", "don't ask", false)
+  .option("--json", "say what was done as JSON", false)
+  .addHelpText("after", examples(["keyrow keys retire local:20260131-0a1b2c3d", "asks first, on a terminal"]))
+  .addHelpText(
+    "after",
+    `\nFirst restart all servers after a rotation of local keys: one that still seals under the old key would write what\nnobody opens. A local key stays in its file, marked; a version of OpenBao's takes the older ones along. Both can be\ntaken back by hand.${WHERE}`,
+  )
+  .action(async (keyId: string, { yes, json }: { yes: boolean; json: boolean }) => {
+    const { readConfig } = await import("../config.ts");
+    const config = readConfig();
+    const { confirmed } = await import("../system/input.ts");
+    if (!yes && process.stdin.isTTY && !(await confirmed("Have all servers been restarted since it was rotated?"))) {
+      process.stderr.write("nothing was retired\n");
+      process.exitCode = 1;
+      return;
+    }
+    const { retire } = await import("../keys/operate.ts");
+    await retire(config, keyId);
+    print(json ? JSON.stringify({ keyId, retired: true }) : `retired  ${keyId}`);
+  });
+
+/** `keyrow keys`: the keys that values are sealed under. */
+export const keys = command("keys", "The keys that seal values: status, rotate and retire.")
+  .helpCommand(false)
+  .addHelpText(
+    "after",
+    examples(
+      ["keyrow keys status", "what is sealed under what"],
+      ["keyrow keys rotate", "a new key for new values"],
+      ["keyrow rewrap", "move older values to it"],
+      ["keyrow keys retire <key_id>", "end an old key"],
+    ),
+  )
+  .addHelpText("after", `${WHERE}\nEach has its own help, as in \`keyrow keys rotate --help\`.`);
+
+for (const one of [status, rotate, retire]) keys.addCommand(one);
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}

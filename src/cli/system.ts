@@ -1,3 +1,5 @@
+import type { Cipher } from "../cipher/cipher.ts";
+import type { Config } from "../config.ts";
 import { command, examples } from "./command.ts";
 
 const CREDENTIAL = "<provider/name>";
@@ -38,14 +40,15 @@ const set = command("set", "Creates a SYSTEM credential, or gives one a new valu
     const which = parseCredentialName(text);
     const { user, type, description, expires, json } = options;
     const expiresAt = expires === undefined ? undefined : parseExpiry(expires);
-    const { config, cipher } = await withKeys();
     const title = `${which.provider}/${which.name}`;
-    const value = process.stdin.isTTY ? await askValue(title) : await readValue(process.stdin);
-    // As a shell counts a command that Ctrl-C has ended.
-    if (value === undefined) return end("nothing was set", 130);
-    const { setSystem } = await import("../system/credentials.ts");
-    const done = await setSystem(config, cipher, which, { value, user, type, description, expiresAt });
-    print(json ? JSON.stringify({ ...which, ...done }) : `${done.created ? "created" : "renewed"}  ${title}`);
+    await withKeys(async (config, cipher) => {
+      const value = process.stdin.isTTY ? await askValue(title) : await readValue(process.stdin);
+      // As a shell counts a command that Ctrl-C has ended.
+      if (value === undefined) return end("nothing was set", 130);
+      const { setSystem } = await import("../system/credentials.ts");
+      const done = await setSystem(config, cipher, which, { value, user, type, description, expiresAt });
+      print(json ? JSON.stringify({ ...which, ...done }) : `${done.created ? "created" : "renewed"}  ${title}`);
+    });
   });
 
 const get = command("get", "Prints the value of a SYSTEM credential, on the record.")
@@ -65,9 +68,8 @@ const get = command("get", "Prints the value of a SYSTEM credential, on the reco
   .action(async (text: string) => {
     const { parseCredentialName } = await import("../system/input.ts");
     const which = parseCredentialName(text);
-    const { config, cipher } = await withKeys();
     const { getSystem } = await import("../system/credentials.ts");
-    const value = await getSystem(config, cipher, which);
+    const value = await withKeys((config, cipher) => getSystem(config, cipher, which));
     process.stdout.write(process.stdout.isTTY ? `${value}\n` : value);
   });
 
@@ -131,12 +133,12 @@ export const system = command(
 
 for (const one of [set, get, list, rm]) system.addCommand(one);
 
-async function withKeys() {
+/** Runs `work` with the servers' keys; they are there before a value is asked for, so that nobody types one in vain. */
+async function withKeys<T>(work: (config: Config, cipher: Cipher) => Promise<T>): Promise<T> {
   const { readConfig } = await import("../config.ts");
-  const { adminKeyring } = await import("../system/key-ring.ts");
+  const { withCommandRing } = await import("../command-ring.ts");
   const config = readConfig();
-  // Before a value is asked for, so that nobody types one in vain.
-  return { config, cipher: await adminKeyring(config) };
+  return withCommandRing(config, "ADMIN_DATABASE_URL", ({ cipher }) => work(config, cipher));
 }
 
 function print(text: string): void {

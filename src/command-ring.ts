@@ -1,0 +1,48 @@
+import { checkEmbedded } from "./admin-database.ts";
+import { readKeyFile } from "./cipher/keyfile.ts";
+import type { OpenBaoAccess, TransitKey } from "./cipher/openbao/access.ts";
+import type { Config } from "./config.ts";
+import { KeyrowError } from "./errors.ts";
+import { createLog } from "./log.ts";
+import { createRing, type Ring } from "./ring.ts";
+
+/** The OpenBao of a command: as a server reaches it, and as an operator does. */
+export interface CommandOpenBao {
+  readonly access: OpenBaoAccess;
+  readonly operator: OpenBaoAccess;
+  readonly place: TransitKey;
+}
+
+/** The ring of an operator's or a DB admin's command, and the OpenBao in it. */
+export interface CommandRing extends Ring {
+  readonly openBao: CommandOpenBao | undefined;
+}
+
+/**
+ * Runs `work` with the keys that the servers have; it never makes one. `external`: the setting that names a database
+ * elsewhere, where it is set. Throws CONFIG_INVALID, KEY_FILE_INVALID, and DATA_DIRECTORY where nothing was started yet.
+ */
+export async function withCommandRing<T>(
+  config: Config,
+  external: "ADMIN_DATABASE_URL" | "WORKER_DATABASE_URL",
+  work: (ring: CommandRing) => Promise<T>,
+): Promise<T> {
+  const { keyFile, fallback } = config;
+  const elsewhere = external === "ADMIN_DATABASE_URL" ? config.adminDatabaseUrl : config.workerDatabaseUrl;
+  const openBao = config.openBao && { access: config.openBao, operator: config.openBao, place: config.transitKey };
+  if (elsewhere === undefined) await checkEmbedded(config);
+  // Another database's values don't belong under the keys that happen to lie in the data directory.
+  else if (keyFile.mayCreate && openBao === undefined) {
+    throw new KeyrowError("CONFIG_INVALID", {
+      message: `KEYROW_KEY_FILE: it is not set; with ${external} give the path of the key file that the servers have`,
+      hint: "Values are sealed and opened here, so the command runs where the keys are.",
+    });
+  }
+  const localKeys = elsewhere !== undefined && keyFile.mayCreate ? [] : await readKeyFile(keyFile.path);
+  const ring = createRing({ localKeys, openBao, fallback, log: createLog("silent") });
+  try {
+    return await work({ ...ring, openBao });
+  } finally {
+    await ring.close();
+  }
+}

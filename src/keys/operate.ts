@@ -1,0 +1,95 @@
+import { withAdmin } from "../admin-database.ts";
+import { isHeld } from "../cipher/cipher.ts";
+import { addKey, retiredKeyIds, retireKey } from "../cipher/keyfile.ts";
+import { versionOf } from "../cipher/openbao/versions.ts";
+import { type CommandRing, withCommandRing } from "../command-ring.ts";
+import type { Config } from "../config.ts";
+import { KeyrowError } from "../errors.ts";
+import { countRows, type KeyInUse, keysInUse, type LostRow, rowsUnder } from "./status.ts";
+import { retireTransitVersion, rotateTransitKey, sealing, unknownKey } from "./transit-admin.ts";
+
+/** What `keyrow keys status` tells. */
+export interface Status {
+  readonly keys: readonly KeyInUse[];
+  /** The rows whose values don't open here; undefined unless they were asked for. */
+  readonly rows: readonly LostRow[] | undefined;
+  /** Whether every value opens. */
+  readonly complete: boolean;
+}
+
+/** Every key in use and what is known of it, and the rows of those that are not at hand where they are asked for. */
+export function status(config: Config, { rows: withRows }: { rows: boolean }): Promise<Status> {
+  return withCommandRing(config, "ADMIN_DATABASE_URL", async (ring) => {
+    const current = await newestOf(ring);
+    const states = await withRetired(config, ring);
+    return withAdmin(config, async (client) => {
+      const keys = await keysInUse(client, states, current);
+      const lost = keys.filter(({ state }) => !isHeld(state)).map(({ keyId }) => keyId);
+      const rows = withRows ? await rowsUnder(client, states, lost) : undefined;
+      return { keys, rows, complete: lost.length === 0 };
+    });
+  });
+}
+
+/** Makes a new key for all new values, and gives its id: of Transit where that seals, unless `which` says otherwise. */
+export function rotate(config: Config, which: "transit" | "local" | undefined): Promise<string> {
+  return withCommandRing(config, "ADMIN_DATABASE_URL", async ({ openBao }) => {
+    if (which === "transit" && openBao === undefined) {
+      throw new KeyrowError("USAGE", { message: "There is no Transit key: no OpenBao is configured." });
+    }
+    if (openBao !== undefined && which !== "local") return rotateTransitKey(openBao.operator, openBao.place);
+    const [newest] = await addKey(config.keyFile.path);
+    return newest?.id ?? "";
+  });
+}
+
+/**
+ * Lets nobody open what a key has sealed; refused while a row needs it, or while it seals. Throws KEY_NEEDED, USAGE, and
+ * what the key file or OpenBao throws.
+ */
+export function retire(config: Config, keyId: string): Promise<void> {
+  return withCommandRing(config, "ADMIN_DATABASE_URL", async (ring) => {
+    const { openBao, locals } = ring;
+    const [newest] = locals;
+    if (keyId === (await newest?.current())) throw sealing();
+    if (openBao !== undefined && versionOf(openBao.place, keyId) !== undefined) {
+      const { place } = openBao;
+      const retired = versionOf(place, keyId) ?? 0;
+      // OpenBao retires all older versions with it.
+      await refuseWhileNeeded(config, (id) => (versionOf(place, id) ?? Number.POSITIVE_INFINITY) <= retired);
+      return retireTransitVersion(openBao.operator, place, keyId);
+    }
+    const needed = () => refuseWhileNeeded(config, (id) => id === keyId);
+    if (!(await retireKey(config.keyFile.path, keyId, needed))) throw unknownKey();
+  });
+}
+
+function refuseWhileNeeded(config: Config, needs: (keyId: string) => boolean): Promise<void> {
+  return withAdmin(config, async (client) => {
+    const rows = await countRows(client, needs);
+    if (rows === 0) return;
+    throw new KeyrowError("KEY_NEEDED", {
+      message: `${rows} ${rows === 1 ? "row needs" : "rows need"} this key.`,
+      hint: "`keyrow rewrap` moves them to the newest key; `keyrow keys status` shows how many are left.",
+    });
+  });
+}
+
+/** The key that seals now; undefined where OpenBao is away. What is asked of it is then known as well. */
+async function newestOf({ cipher }: CommandRing): Promise<string | undefined> {
+  try {
+    return await cipher.current();
+  } catch (error) {
+    if (error instanceof KeyrowError && error.code === "CIPHER_UNAVAILABLE") return undefined;
+    throw error;
+  }
+}
+
+/** The ring's states, and `retired` for those of the key file that it leaves out. */
+async function withRetired(
+  { keyFile }: Config,
+  { cipher, locals }: CommandRing,
+): Promise<Pick<CommandRing["cipher"], "state">> {
+  const retired = new Set(locals.length > 0 ? await retiredKeyIds(keyFile.path) : []);
+  return { state: (keyId) => (retired.has(keyId) ? "retired" : cipher.state(keyId)) };
+}
