@@ -5,6 +5,7 @@ import type { OpenBaoAccess, TransitKey } from "./cipher/openbao/access.ts";
 import { createOpenBaoClient } from "./cipher/openbao/client.ts";
 import { createTokenKeeper } from "./cipher/openbao/token.ts";
 import { createTransit, type Transit, type TransitParts } from "./cipher/transit.ts";
+import { KeyrowError } from "./errors.ts";
 import type { Log } from "./log.ts";
 
 /** What a ring is made of. */
@@ -32,6 +33,8 @@ export interface Ring {
   /** Those of the key file, newest first. */
   readonly locals: readonly Cipher[];
   readonly transit: Transit | undefined;
+  /** As the cipher's, but that OpenBao may be away: it is checked before it is used, whenever it is back. */
+  check(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -39,7 +42,8 @@ export interface Ring {
 export function createRing({ localKeys, openBao, fallback, log, meters }: RingParts): Ring {
   const locals = localKeys.map(createLocalCipher);
   if (openBao === undefined) {
-    return { cipher: createKeyring(locals), locals, transit: undefined, close: async () => undefined };
+    const cipher = createKeyring(locals);
+    return { cipher, locals, transit: undefined, check: () => cipher.check(), close: async () => undefined };
   }
   const client = createOpenBaoClient(openBao.access);
   const tokens = createTokenKeeper(client, openBao.access.login);
@@ -50,10 +54,16 @@ export function createRing({ localKeys, openBao, fallback, log, meters }: RingPa
     meters?.onFallback(values);
   };
   const instead = fallback === "local" && newest !== undefined ? { cipher: newest, onUsed } : undefined;
+  const cipher = createKeyring([transit, ...locals], instead);
   return {
-    cipher: createKeyring([transit, ...locals], instead),
+    cipher,
     locals,
     transit,
+    check: () => cipher.check().catch(unlessAway),
     close: () => transit.close(),
   };
+}
+
+function unlessAway(error: unknown): void {
+  if (!(error instanceof KeyrowError && error.code === "CIPHER_UNAVAILABLE")) throw error;
 }

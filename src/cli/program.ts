@@ -7,14 +7,16 @@ import { handover } from "./handover.ts";
 import { help } from "./help.ts";
 import { keys } from "./keys.ts";
 import { migrate } from "./migrate.ts";
+import { rewrap } from "./rewrap.ts";
 import { serve } from "./serve.ts";
 import { setup } from "./setup.ts";
 import { start } from "./start.ts";
 import { system } from "./system.ts";
 import { token } from "./token.ts";
+import { worker } from "./worker.ts";
 
 // A command's module is cheap: what it works with is imported by its action, so that help and typing errors are fast.
-const commands = [start, serve, migrate, setup, adopt, token, keys, system, handover, db, help];
+const commands = [start, serve, worker, migrate, setup, adopt, token, keys, rewrap, system, handover, db, help];
 
 /** The whole of `keyrow`; it throws a CommanderError instead of leaving the process. */
 export const program = new Command("keyrow")
