@@ -20,9 +20,8 @@ export async function runServe(config: Config): Promise<void> {
   const { openBao: access, transitKey: place, fallback } = config;
   const ring = createRing({ localKeys, openBao: access && { access, place }, fallback, log, meters: metrics });
   try {
-    const { cipher, transit } = ring;
     const rules = { ...jwt, key: jwt.key };
-    const serving = await serve(config, { databaseUrl, cipher, transit, metrics, rules, log });
+    const serving = await serve(config, { databaseUrl, ring, metrics, rules, log });
     log.info({ host: config.host, port: serving.port }, "ready");
     await interrupted;
     log.info("stopping");

@@ -4,12 +4,9 @@ import type pg from "pg";
 import { postgraphile } from "postgraphile";
 import { grafserv } from "postgraphile/grafserv/node";
 import { keyMissing, missingKeys } from "./census.ts";
-import type { Cipher } from "./cipher/cipher.ts";
-import type { Transit } from "./cipher/transit.ts";
 import type { Config } from "./config.ts";
 import { createCors } from "./cors.ts";
 import { createPool, cutOff, isAlive, unreachable } from "./database.ts";
-import { KeyrowError } from "./errors.ts";
 import { createPreset } from "./graphile.config.ts";
 import { graphiqlPage } from "./graphiql.ts";
 import { createExecutor } from "./graphql.ts";
@@ -19,6 +16,7 @@ import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 import { createProvisioner } from "./provision.ts";
 import { checkRights } from "./rights.ts";
+import type { Ring } from "./ring.ts";
 import { checkSchema } from "./schema-version.ts";
 import { closeServer, createHttpServer, listen } from "./server.ts";
 import { createSession } from "./session.ts";
@@ -30,9 +28,7 @@ import { createTurns } from "./turns.ts";
 export interface ServeParts {
   /** The address of the server's own login. */
   readonly databaseUrl: string;
-  readonly cipher: Cipher;
-  /** The part of the cipher that may be away. */
-  readonly transit?: Transit | undefined;
+  readonly ring: Pick<Ring, "cipher" | "transit" | "check">;
   readonly metrics?: Metrics | undefined;
   readonly rules: TokenRules;
   readonly log: Log;
@@ -72,20 +68,17 @@ export async function serve(config: Config, parts: ServeParts): Promise<Serving>
 }
 
 async function checkKeys(pool: pg.Pool, { allowMissingKeys }: Config, parts: ServeParts): Promise<void> {
-  const { cipher, transit, log } = parts;
-  await cipher.check().catch((error: unknown) => {
-    const away = error instanceof KeyrowError && error.code === "CIPHER_UNAVAILABLE" && transit !== undefined;
-    // A server that starts while OpenBao is away serves what it can; the breaker's probes check it before it is used.
-    if (!away) throw error;
-  });
-  const missing = await missingKeys(pool, cipher);
+  const { ring, log } = parts;
+  await ring.check();
+  const missing = await missingKeys(pool, ring.cipher);
   if (missing.length === 0) return;
   if (!allowMissingKeys) throw keyMissing(missing);
   log.warn({ missing }, "rows are sealed under keys that are not in the key ring");
 }
 
 async function serveOn(pool: pg.Pool, config: Config, parts: ServeParts): Promise<Serving> {
-  const { cipher, transit, metrics, rules, log } = parts;
+  const { metrics, rules, log } = parts;
+  const { cipher, transit } = parts.ring;
   const { limits } = config;
   const session = createSession({ userSetting: config.userSetting, ...limits });
   const toucher = createToucher(pool, log);

@@ -44,7 +44,7 @@ export async function runStart(config: Config, { watch }: StartOptions): Promise
     progress("Building the API...");
     const serving = await serve(config, {
       databaseUrl: database.url("keyrow_authenticator"),
-      cipher,
+      ring: { cipher, transit: undefined, check: () => cipher.check() },
       rules,
       log,
       graphiqlToken: token,

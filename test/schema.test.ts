@@ -134,15 +134,15 @@ const rules: Record<string, Rule> = {
           and not exists (select from aclexplode(d.defaclacl) where grantee = 0))`,
     breach: "alter default privileges for role keyrow_owner grant execute on functions to public",
   },
-  // The worker's two functions are what the server's login may ask of it.
-  "no role that may log in owns anything, the worker's two functions aside": {
+  // The worker's three functions are what the server's login may ask of it.
+  "no role that may log in owns anything, the worker's three functions aside": {
     offenders: `
       select r.name || ': ' || d.classid::regclass as name from (${roles}) r
       join pg_shdepend d on d.refclassid = 'pg_authid'::regclass and d.refobjid = r.oid and d.deptype = 'o'
         and d.dbid = (select oid from pg_database where datname = current_database())
       where r.rolcanlogin and d.classid <> 'pg_default_acl'::regclass
         and (d.classid, d.objid) not in (select 'pg_proc'::regclass, unnest(
-          array['keyrow.key_census()', 'keyrow.touch(uuid[])']::regprocedure[]::oid[]))`,
+          array['keyrow.key_census()', 'keyrow.key_rows(text)', 'keyrow.touch(uuid[])']::regprocedure[]::oid[]))`,
     breach: "alter table public.users owner to keyrow_worker",
   },
   "no role has an attribute that goes past rights": {
@@ -368,7 +368,7 @@ test("the indexes are the specification's and the five of design.md", async (t) 
       user_credentials_workspace_id_provider_name_key: `unique btree (workspace_id, provider, name) WHERE (scope = 'WORKSPACE'::"CredentialScope")`,
       user_credentials_user_id_created_at_idx: "btree (user_id, created_at DESC, id DESC)",
       user_credentials_workspace_id_created_at_idx: "btree (workspace_id, created_at DESC, id DESC)",
-      user_credentials_key_id_idx: "btree (key_id)",
+      user_credentials_key_id_id_idx: "btree (key_id, id)",
     },
   );
 });
@@ -459,12 +459,18 @@ const calls: Record<string, Call> = {
     withoutClaims: "28000",
     asStranger: [],
   },
-  // The server's own, of which no request has any: counts, and no answer at all.
+  // The server's own, of which no request has any: counts, the ids of a key's first rows, and no answer at all.
   "keyrow.key_census()": {
     role: "keyrow_authenticator",
     call: "keyrow.key_census()",
     withoutClaims: [{ answer: "(local:20260101-0000000a,3)" }],
     asStranger: [{ answer: "(local:20260101-0000000a,3)" }],
+  },
+  "keyrow.key_rows(text)": {
+    role: "keyrow_authenticator",
+    call: "keyrow.key_rows('local:20260101-0000000b')",
+    withoutClaims: [],
+    asStranger: [],
   },
   "keyrow.touch(uuid[])": {
     role: "keyrow_authenticator",

@@ -20,6 +20,7 @@ import { KeyrowError } from "../src/errors.ts";
 import { secretKey } from "../src/jwt-key.ts";
 import { processStart } from "../src/lockfile.mjs";
 import { createLog } from "../src/log.ts";
+import { createRing } from "../src/ring.ts";
 import { serve } from "../src/serve.ts";
 import { asOwner, withConnection } from "../src/setup.ts";
 import { createSigner } from "../src/token.ts";
@@ -468,7 +469,7 @@ test.serial(
       t,
       await refused.ended,
       refused.stderr(),
-      new RegExp(`${id} \\(4 rows\\).*\nhint: .*KEYROW_ALLOW_MISSING_KEYS=on`),
+      new RegExp(`${id} \\(4 rows: ([0-9a-f-]{36}, ){3}\\.\\.\\.\\)\nhint: .*KEYROW_ALLOW_MISSING_KEYS=on`),
     );
 
     const allowed = await start(t, directory, { KEYROW_ALLOW_MISSING_KEYS: "on" });
@@ -629,7 +630,11 @@ test.serial(
         { user: "keyrow_authenticator", password: passwords.keyrow_authenticator },
         templateName,
       ),
-      cipher: createKeyring([createLocalCipher(localKey("local:20261123-00000001"))]),
+      ring: createRing({
+        localKeys: [localKey("local:20261123-00000001")],
+        fallback: "local",
+        log: createLog("silent"),
+      }),
       rules: { ...config.jwt, key: secretKey("x".repeat(32)) },
       log: createLog("silent"),
     });

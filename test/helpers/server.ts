@@ -3,6 +3,7 @@ import { Writable } from "node:stream";
 import type { Cipher } from "../../src/cipher/cipher.ts";
 import { createKeyring } from "../../src/cipher/keyring.ts";
 import { createLocalCipher } from "../../src/cipher/local.ts";
+import type { Transit } from "../../src/cipher/transit.ts";
 import { readConfig } from "../../src/config.ts";
 import { secretKey } from "../../src/jwt-key.ts";
 import { createLog, redirectConsole } from "../../src/log.ts";
@@ -47,6 +48,8 @@ export interface TestServer {
 export interface TestServerOptions {
   readonly env?: Record<string, string>;
   readonly cipher?: Cipher;
+  /** The part of it that may be away. */
+  readonly transit?: Transit;
   readonly database?: TestDatabase;
   /** Whose token GraphiQL starts with. */
   readonly graphiqlUser?: string;
@@ -91,7 +94,7 @@ async function startOn(database: TestDatabase, options: TestServerOptions): Prom
   const token: TestServer["token"] = (userId, claims = {}) => sign({ userId, expiresIn: 600, ...claims });
   const serving = await serve(config, {
     databaseUrl: database.url("keyrow_authenticator"),
-    cipher,
+    ring: { cipher, transit: options.transit, check: () => cipher.check() },
     rules,
     log,
     graphiqlToken: options.graphiqlUser === undefined ? undefined : token(options.graphiqlUser),

@@ -2,12 +2,11 @@ import { createSecretKey, randomBytes, randomUUID } from "node:crypto";
 import { request as httpRequest } from "node:http";
 import { Writable } from "node:stream";
 import test from "ava";
-import { createKeyring } from "../../src/cipher/keyring.ts";
-import { createLocalCipher } from "../../src/cipher/local.ts";
 import { readConfig } from "../../src/config.ts";
 import { startEmbedded } from "../../src/embedded/server.ts";
 import { secretKey } from "../../src/jwt-key.ts";
 import { createLog } from "../../src/log.ts";
+import { createRing } from "../../src/ring.ts";
 import { serve } from "../../src/serve.ts";
 import { withConnection } from "../../src/setup.ts";
 import { createSigner } from "../../src/token.ts";
@@ -52,11 +51,13 @@ test("no value, token, secret or key is in a log, the WAL, the data directory, p
   });
   const config = readConfig({ PORT: "0", LOG_LEVEL: "trace", KEYROW_GRAPHIQL: "off" });
   const rules = { ...config.jwt, key: secretKey(jwtSecret) };
+  const serverLog = createLog(config.logLevel, destination);
+  const localKeys = [{ id: "local:20261123-00000001", key: createSecretKey(keyBytes) }];
   const serving = await serve(config, {
     databaseUrl: postgres.url({ user: "keyrow_authenticator", password: passwords.keyrow_authenticator }, templateName),
-    cipher: createKeyring([createLocalCipher({ id: "local:20261123-00000001", key: createSecretKey(keyBytes) })]),
+    ring: createRing({ localKeys, fallback: "local", log: serverLog }),
     rules,
-    log: createLog(config.logLevel, destination),
+    log: serverLog,
   });
   let stopped = false;
   const stop = async () => {

@@ -1,0 +1,325 @@
+import { randomUUID } from "node:crypto";
+import test from "ava";
+import type { Cipher } from "../../src/cipher/cipher.ts";
+import { createKeyring } from "../../src/cipher/keyring.ts";
+import { createLocalCipher } from "../../src/cipher/local.ts";
+import { KeyrowError } from "../../src/errors.ts";
+import { boundOf } from "../../src/reseal/reseal.ts";
+import { run } from "../../src/reseal/run.ts";
+import { localKey } from "../cipher/contract.ts";
+import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
+import { asAdmin, makeUser } from "../helpers/server.ts";
+import { makeOwner, opened, rowsOf, store, worker } from "./stage.ts";
+
+let database: TestDatabase;
+test.before(async () => {
+  database = await createTestDatabase();
+});
+test.after.always(() => database?.drop());
+
+// Each test has keys of its own, for they share a database.
+let made = 0;
+function keys(): { from: Cipher; to: Cipher; ring: Cipher; fromId: string; toId: string } {
+  made += 1;
+  const id = (day: number) => `local:202601${String(day).padStart(2, "0")}-${String(made).padStart(8, "0")}`;
+  const [fromId, toId] = [id(1), id(2)];
+  const [from, to] = [createLocalCipher(localKey(fromId)), createLocalCipher(localKey(toId))];
+  return { from, to, ring: createKeyring([to, from]), fromId, toId };
+}
+
+test("all values move, of every scope, and open as before under the new key alone", async (t) => {
+  const db = await worker(t, database);
+  const { from, to, ring, fromId, toId } = keys();
+  const stored = await store(database, db, from, await makeOwner(database), 25);
+  const ids = stored.map(({ id }) => id);
+  const told: number[] = [];
+  const result = await run({
+    ...db,
+    opener: ring,
+    target: { cipher: to, transit: undefined },
+    from: [fromId],
+    batch: 4,
+    onProgress: ({ moved }) => told.push(moved),
+  });
+  t.like(result, { moved: 25, changed: 0 });
+  t.is(result.failed.size, 0);
+  t.true(told.length >= 7, "progress is told batch by batch");
+  t.deepEqual(new Set((await rowsOf(db.pool, ids)).map(({ key_id }) => key_id)), new Set([toId]));
+  t.deepEqual(
+    await opened(db, to, ids),
+    stored.map(({ value }) => value),
+  );
+});
+
+test("neither updated_at nor rotated_at moves, and the log knows of no rotation", async (t) => {
+  const db = await worker(t, database);
+  const { from, to, ring, fromId } = keys();
+  const stored = await store(database, db, from, await makeOwner(database), 3);
+  const ids = stored.map(({ id }) => id);
+  const facts = async () => {
+    const { rows } = await asAdmin(
+      database,
+      "select id, updated_at, rotated_at, last_used_at, is_active, masked_value from public.user_credentials where id = any ($1) order by id",
+      [ids],
+    );
+    const log = await asAdmin(
+      database,
+      "select count(*)::int as n from public.activity_logs where entity_id = any ($1)",
+      [ids],
+    );
+    return { rows, logged: log.rows[0].n };
+  };
+  const before = await facts();
+  t.is(
+    (await run({ ...db, opener: ring, target: { cipher: to, transit: undefined }, from: [fromId], batch: 10 })).moved,
+    3,
+  );
+  t.deepEqual(await facts(), before);
+});
+
+test("a value that does not open stays as it is, is named, and stops no other", async (t) => {
+  const db = await worker(t, database);
+  const { from, to, ring, fromId } = keys();
+  const stored = await store(database, db, from, await makeOwner(database), 10);
+  const [bad, other] = stored.map(({ id }) => id);
+  // A stranger's ciphertext in this row.
+  const [foreign] = await rowsOf(db.pool, [other ?? ""]);
+  await db.pool.query("update public.user_credentials set encrypted_value = $2 where id = $1", [
+    bad,
+    foreign?.encrypted_value,
+  ]);
+  const result = await run({
+    ...db,
+    opener: ring,
+    target: { cipher: to, transit: undefined },
+    from: [fromId],
+    batch: 3,
+  });
+  t.is(result.moved, 9);
+  t.deepEqual([...result.failed], [bad]);
+  const [row] = await rowsOf(db.pool, [bad ?? ""]);
+  t.is(row?.key_id, fromId);
+  t.is(row?.encrypted_value, foreign?.encrypted_value);
+});
+
+test("what a new form does not open to is never written", async (t) => {
+  const db = await worker(t, database);
+  const { from, to, ring, fromId } = keys();
+  const stored = await store(database, db, from, await makeOwner(database), 3);
+  // A cipher that seals something else than it was given, as a broken one would.
+  const broken: Cipher = {
+    ...to,
+    seal: (items) => to.seal(items.map((item) => ({ ...item, value: `${item.value}?` }))),
+  };
+  const result = await run({
+    ...db,
+    opener: ring,
+    target: { cipher: broken, transit: undefined },
+    from: [fromId],
+    batch: 10,
+  });
+  t.is(result.moved, 0);
+  t.is(result.failed.size, 3);
+  t.deepEqual(
+    await opened(
+      db,
+      from,
+      stored.map(({ id }) => id),
+    ),
+    stored.map(({ value }) => value),
+  );
+});
+
+/** A target that lets something happen between reading and writing. */
+function meanwhile(to: Cipher, happen: () => Promise<unknown>): Cipher {
+  return {
+    ...to,
+    async seal(items) {
+      const sealed = await to.seal(items);
+      await happen();
+      return sealed;
+    },
+  };
+}
+
+test("a value that is changed meanwhile wins", async (t) => {
+  const db = await worker(t, database);
+  const { from, to, ring, fromId } = keys();
+  const [stored] = await store(database, db, from, await makeOwner(database), 1);
+  const id = stored?.id ?? "";
+  const [row] = await rowsOf(db.pool, [id]);
+  if (row === undefined) throw new Error("no row");
+  const [renewed] = await from.seal([{ context: boundOf(db.place, row).context, value: "renewed" }]);
+  let once = true;
+  const target = meanwhile(to, async () => {
+    if (once)
+      await asAdmin(database, "update public.user_credentials set encrypted_value = $2 where id = $1", [
+        id,
+        renewed?.encrypted,
+      ]);
+    once = false;
+  });
+  const result = await run({
+    ...db,
+    opener: ring,
+    target: { cipher: target, transit: undefined },
+    from: [fromId],
+    batch: 10,
+  });
+  t.is(result.changed, 1);
+  t.deepEqual(await opened(db, ring, [id]), ["renewed"]);
+});
+
+test("an owner that is changed meanwhile wins", async (t) => {
+  const db = await worker(t, database);
+  const { from, to, ring, fromId } = keys();
+  const stored = await store(database, db, from, await makeOwner(database), 3);
+  const system = stored[2]?.id ?? "";
+  const heir = await makeUser(database);
+  let once = true;
+  const target = meanwhile(to, async () => {
+    if (once) await asAdmin(database, "update public.user_credentials set user_id = $2 where id = $1", [system, heir]);
+    once = false;
+  });
+  const result = await run({
+    ...db,
+    opener: ring,
+    target: { cipher: target, transit: undefined },
+    from: [fromId],
+    batch: 10,
+  });
+  t.like(result, { moved: 3, changed: 1 });
+  t.is((await rowsOf(db.pool, [system]))[0]?.user_id, heir);
+  t.deepEqual(await opened(db, to, [system]), [stored[2]?.value]);
+});
+
+for (const [what, change] of [
+  ["scope", "scope = 'SYSTEM', workspace_id = null"],
+  ["key", "key_id = 'local:20260101-99999999'"],
+] as const) {
+  test(`a ${what} that is changed meanwhile wins, though nobody but a superuser can change it alone`, async (t) => {
+    const db = await worker(t, database);
+    const { from, to, ring, fromId } = keys();
+    const stored = await store(database, db, from, await makeOwner(database), 2);
+    const id = stored[1]?.id ?? "";
+    const superuser = database.pool("postgres");
+    const target = meanwhile(to, () =>
+      superuser.query(`begin; set local session_replication_role = replica;
+        update public.user_credentials set ${change} where id = '${id}'; commit`),
+    );
+    const result = await run({
+      ...db,
+      opener: ring,
+      target: { cipher: target, transit: undefined },
+      from: [fromId],
+      batch: 10,
+    });
+    t.is(result.changed, 1);
+    const [row] = await rowsOf(db.pool, [id]);
+    t.not(row?.key_id, await to.current());
+  });
+}
+
+test("a row that somebody is changing right now is waited for by nobody, and moved in the end", async (t) => {
+  const db = await worker(t, database);
+  const { from, to, ring, fromId } = keys();
+  const stored = await store(database, db, from, await makeOwner(database), 5);
+  const locked = stored[0]?.id ?? "";
+  const holder = await database.pool("postgres").connect();
+  await holder.query("begin");
+  await holder.query("select from public.user_credentials where id = $1 for update", [locked]);
+  const parts = { ...db, opener: ring, target: { cipher: to, transit: undefined }, from: [fromId], batch: 10 };
+  t.like(await run(parts), { moved: 4, changed: 2 });
+  await holder.query("rollback");
+  holder.release();
+  t.like(await run(parts), { moved: 1, changed: 0 });
+  t.deepEqual(await opened(db, to, [locked]), [stored[0]?.value]);
+});
+
+test("writers and two runs at once, again and again: every last value is there and opens", async (t) => {
+  const [one, two] = [await worker(t, database), await worker(t, database)];
+  const owner = await makeOwner(database);
+  for (let round = 0; round < 5; round++) {
+    const { from, to, ring, fromId, toId } = keys();
+    const stored = await store(database, one, from, owner, 60);
+    const latest = new Map(stored.map(({ id, value }) => [id, value]));
+    // Servers that still seal under the old key.
+    const write = async (share: number) => {
+      for (const { id } of stored.filter((_, index) => index % 4 === share)) {
+        const [row] = await rowsOf(one.pool, [id]);
+        if (row === undefined) throw new Error("no row");
+        const value = `written ${randomUUID()}`;
+        const [sealed] = await from.seal([{ context: boundOf(one.place, row).context, value }]);
+        await asAdmin(database, "update public.user_credentials set encrypted_value = $2, key_id = $3 where id = $1", [
+          id,
+          sealed?.encrypted,
+          sealed?.keyId,
+        ]);
+        latest.set(id, value);
+      }
+    };
+    const move = (db: typeof one) =>
+      run({ ...db, opener: ring, target: { cipher: to, transit: undefined }, from: [fromId], batch: 7 });
+    await Promise.all([move(one), move(two), write(0), write(1)]);
+    // What was written behind them.
+    const rest = await Promise.all([move(one), move(two)]);
+    t.deepEqual(
+      rest.map(({ failed }) => failed.size),
+      [0, 0],
+    );
+    const ids = [...latest.keys()];
+    t.deepEqual(new Set((await rowsOf(one.pool, ids)).map(({ key_id }) => key_id)), new Set([toId]));
+    t.deepEqual(await opened(one, to, ids), [...latest.values()]);
+  }
+});
+
+test("it ends where it is told to, and goes on where it was", async (t) => {
+  const db = await worker(t, database);
+  const { from, to, ring, fromId } = keys();
+  const stored = await store(database, db, from, await makeOwner(database), 30);
+  const stop = new AbortController();
+  const parts = { ...db, opener: ring, target: { cipher: to, transit: undefined }, from: [fromId], batch: 5 };
+  const first = await run({
+    ...parts,
+    signal: stop.signal,
+    onProgress: ({ moved }) => {
+      if (moved >= 10) stop.abort();
+    },
+  });
+  t.is(first.moved, 10);
+  const rest = await run(parts);
+  t.is(rest.moved, 20);
+  const ids = stored.map(({ id }) => id);
+  t.deepEqual(
+    await opened(db, to, ids),
+    stored.map(({ value }) => value),
+  );
+});
+
+test("a target that is away throws CIPHER_UNAVAILABLE, and nothing is lost", async (t) => {
+  const db = await worker(t, database);
+  const { from, to, ring, fromId } = keys();
+  const stored = await store(database, db, from, await makeOwner(database), 6);
+  let calls = 0;
+  const away: Cipher = {
+    ...to,
+    seal: (items) => (++calls > 1 ? Promise.reject(new KeyrowError("CIPHER_UNAVAILABLE")) : to.seal(items)),
+  };
+  const parts = { ...db, opener: ring, target: { cipher: away, transit: undefined }, from: [fromId], batch: 2 };
+  await t.throwsAsync(run(parts), { code: "CIPHER_UNAVAILABLE" });
+  const ids = stored.map(({ id }) => id);
+  t.deepEqual(
+    await opened(db, ring, ids),
+    stored.map(({ value }) => value),
+  );
+});
+
+test("a rate is kept", async (t) => {
+  const db = await worker(t, database);
+  const { from, to, ring, fromId } = keys();
+  await store(database, db, from, await makeOwner(database), 10);
+  const started = performance.now();
+  await run({ ...db, opener: ring, target: { cipher: to, transit: undefined }, from: [fromId], batch: 2, rate: 50 });
+  // Never faster: that much holds on any machine.
+  t.true(performance.now() - started >= 190);
+});
