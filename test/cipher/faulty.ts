@@ -1,0 +1,70 @@
+import { once } from "node:events";
+import { createServer, request as forward, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { ExecutionContext } from "ava";
+import type { OpenBaoAccess } from "../../src/cipher/openbao/access.ts";
+
+/** What stands between a server and its OpenBao: nothing, silence, answers that are none, or a cut in mid-answer. */
+export type Fault = "none" | "silence" | "garbage" | "no answer's form" | "cut" | "stumble once";
+
+/** An OpenBao behind a door that can be made to fail; everything else is the real one's. */
+export interface Faulty {
+  readonly access: OpenBaoAccess;
+  /** From now on, for every call. */
+  set(fault: Fault): void;
+  /** How many calls came, whatever became of them. */
+  calls(): number;
+}
+
+/** Opens the door; it is closed with the test. */
+export async function makeFaulty(t: ExecutionContext, real: OpenBaoAccess): Promise<Faulty> {
+  let fault: Fault = "none";
+  let calls = 0;
+  const server = createServer((request, response) => {
+    calls += 1;
+    if (fault === "none") pass(real, request, response);
+    else if (fault === "stumble once") {
+      fault = "none";
+      response.writeHead(502).end();
+    } else answers[fault](response);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.teardown(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return {
+    access: { ...real, address: `http://127.0.0.1:${(server.address() as AddressInfo).port}` },
+    set(next) {
+      fault = next;
+    },
+    calls: () => calls,
+  };
+}
+
+const answers: Readonly<Record<Exclude<Fault, "none" | "stumble once">, (response: ServerResponse) => void>> = {
+  silence: () => undefined,
+  garbage: (response) => response.writeHead(200).end("<html>vault:v1:not-a-ciphertext</html>"),
+  "no answer's form": (response) =>
+    response
+      .writeHead(200)
+      .end(JSON.stringify({ data: { batch_results: [{ ciphertext: "plaintext", plaintext: "?" }] } })),
+  cut(response) {
+    response.writeHead(200, { "content-length": "1000" }).write('{"data":{"batch_results":[{"ciphertext":"vault:v1:');
+    setImmediate(() => response.destroy());
+  },
+};
+
+function pass({ address }: OpenBaoAccess, request: IncomingMessage, response: ServerResponse): void {
+  const { protocol, hostname, port, pathname } = new URL(address);
+  const to = protocol === "unix:" ? { socketPath: decodeURIComponent(pathname) } : { hostname, port };
+  const { host: _, connection: __, ...headers } = request.headers;
+  const onward = forward({ ...to, method: request.method, path: request.url, headers }, (answer) => {
+    response.writeHead(answer.statusCode ?? 502, answer.headers);
+    answer.pipe(response);
+  });
+  // The real one's absence is this one's.
+  onward.on("error", () => response.destroy());
+  request.pipe(onward);
+}
