@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { KeyrowError } from "../errors.ts";
 import { type Account, asAccount } from "./account.ts";
 import { clusterDirectory } from "./cluster.ts";
+import type { ServerKind } from "./orphan.ts";
 import { PORT } from "./socket.ts";
 
 const LOG_LIMIT = 10 * 1024 * 1024;
@@ -49,6 +50,15 @@ const running = new Set<ChildProcess>();
 process.on("exit", () => {
   for (const child of running) signal(child, "SIGINT");
 });
+
+/** By what a PostgreSQL is known; its working directory is the cluster. */
+export const postgresServer: ServerKind = {
+  name: "PostgreSQL",
+  code: "EMBEDDED_POSTGRES",
+  programs: ["postgres"],
+  pidFile: "postmaster.pid",
+  signals: ["SIGINT", "SIGQUIT"],
+};
 
 /** The path of the server's log below `home`. */
 export const logFileOf = (home: string): string => join(home, "postgres.log");

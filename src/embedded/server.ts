@@ -6,7 +6,7 @@ import { clusterDirectory, ensureCluster } from "./cluster.ts";
 import { acquireLock, inDirectory, makeDirectory } from "./lock.ts";
 import { stopOrphan } from "./orphan.ts";
 import { HOME, makeHome } from "./place.ts";
-import { logFileOf, runPostmaster } from "./postmaster.ts";
+import { logFileOf, postgresServer, runPostmaster } from "./postmaster.ts";
 import { PORT, removeStaleSocket, socketDirectory } from "./socket.ts";
 
 /** How to start it; `settings` are PostgreSQL's own, `progress` gets lines for the person who waits. */
@@ -67,7 +67,7 @@ async function startIn(
   release: () => void,
 ): Promise<Embedded> {
   const binaries = prepareBinaries(directory, account);
-  await stopOrphan(clusterDirectory(home), progress);
+  await stopOrphan(postgresServer, clusterDirectory(home), progress);
   const firstRun = await ensureCluster({ home, binaries, account, password, sync: settings.fsync !== "off" });
   const socket = socketDirectory(home, account);
   removeStaleSocket(socket);

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { stopOrphan } from "../../src/embedded/orphan.ts";
+import { postgresServer } from "../../src/embedded/postmaster.ts";
 import { type Coordinates, type Embedded, socketUrl, startEmbedded } from "../../src/embedded/server.ts";
 
 const VARIABLE = "KEYROW_TEST_CLUSTER";
@@ -38,7 +39,7 @@ export async function removeWithServers(directory: string): Promise<void> {
   // What an interrupted test had begun may go on for a moment, and write where this has already removed.
   for (const deadline = Date.now() + 10_000; existsSync(directory) && Date.now() < deadline; await sleep(20)) {
     try {
-      for (const cluster of clustersIn(directory)) await stopOrphan(cluster, () => {});
+      for (const cluster of clustersIn(directory)) await stopOrphan(postgresServer, cluster, () => {});
       rmSync(directory, { recursive: true, force: true });
     } catch (error) {
       if (!["ENOTEMPTY", "ENOENT"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
