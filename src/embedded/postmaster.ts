@@ -1,15 +1,14 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
-import { closeSync, constants, fchownSync, lstatSync, openSync, readFileSync, renameSync } from "node:fs";
+import { closeSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { KeyrowError } from "../errors.ts";
 import { type Account, asAccount } from "./account.ts";
+import { keepWithUs, openLog, stopChild } from "./child.ts";
 import { clusterDirectory } from "./cluster.ts";
 import type { ServerKind } from "./orphan.ts";
 import { PORT } from "./socket.ts";
 
-const LOG_LIMIT = 10 * 1024 * 1024;
 const STOP_PATIENCE = 5000;
 
 /** What it takes to run a cluster. */
@@ -45,12 +44,6 @@ const quiet = {
   log_timezone: "UTC",
 };
 
-/** What a process that ends without stopping them takes with it. */
-const running = new Set<ChildProcess>();
-process.on("exit", () => {
-  for (const child of running) signal(child, "SIGINT");
-});
-
 /** By what a PostgreSQL is known; its working directory is the cluster. */
 export const postgresServer: ServerKind = {
   name: "PostgreSQL",
@@ -66,10 +59,7 @@ export const logFileOf = (home: string): string => join(home, "postgres.log");
 /** Runs the cluster until it takes connections. Throws EMBEDDED_POSTGRES, naming the log file, when it does not. */
 export async function runPostmaster(options: PostmasterOptions): Promise<Postmaster> {
   const child = launch(options);
-  const exited = once(child, "exit").then(() => undefined);
-  running.add(child);
-  const forget = () => running.delete(child);
-  exited.then(forget, forget);
+  const exited = keepWithUs(child, "SIGINT");
   await ready(child, exited, options);
   // What else the process does decides how long it lives.
   child.unref();
@@ -77,7 +67,7 @@ export async function runPostmaster(options: PostmasterOptions): Promise<Postmas
   return {
     exited,
     stop() {
-      stopping ??= stop(child, exited);
+      stopping ??= stopChild(child, exited, postgresServer.signals, STOP_PATIENCE);
       return stopping;
     },
   };
@@ -102,15 +92,6 @@ function launch({ home, binaries, account, socket, settings }: PostmasterOptions
   } finally {
     closeSync(log);
   }
-}
-
-/** Keeps one older log, and never follows a link: as root we write into another user's directory here. */
-function openLog(path: string, account: Account | undefined): number {
-  if ((lstatSync(path, { throwIfNoEntry: false })?.size ?? 0) > LOG_LIMIT) renameSync(path, `${path}.1`);
-  const { O_APPEND, O_CREAT, O_NOFOLLOW, O_WRONLY } = constants;
-  const log = openSync(path, O_APPEND | O_CREAT | O_NOFOLLOW | O_WRONLY, 0o600);
-  if (account) fchownSync(log, account.uid, account.gid);
-  return log;
 }
 
 async function ready(child: ChildProcess, exited: Promise<void>, { home, progress }: PostmasterOptions): Promise<void> {
@@ -142,16 +123,4 @@ function isReady(child: ChildProcess, home: string): boolean {
   } catch {
     return false;
   }
-}
-
-async function stop(child: ChildProcess, exited: Promise<void>): Promise<void> {
-  child.ref();
-  signal(child, "SIGINT");
-  const timer = setTimeout(() => signal(child, "SIGQUIT"), STOP_PATIENCE);
-  await exited;
-  clearTimeout(timer);
-}
-
-function signal(child: ChildProcess, name: NodeJS.Signals): void {
-  if (child.exitCode === null && child.signalCode === null) child.kill(name);
 }

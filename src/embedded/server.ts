@@ -7,7 +7,7 @@ import { acquireLock, inDirectory, makeDirectory } from "./lock.ts";
 import { stopOrphan } from "./orphan.ts";
 import { HOME, makeHome } from "./place.ts";
 import { logFileOf, postgresServer, runPostmaster } from "./postmaster.ts";
-import { PORT, removeStaleSocket, socketDirectory } from "./socket.ts";
+import { PORT, removeStaleSocket, SOCKET, socketDirectory } from "./socket.ts";
 
 /** How to start it; `settings` are PostgreSQL's own, `progress` gets lines for the person who waits. */
 export interface EmbeddedOptions {
@@ -69,7 +69,7 @@ async function startIn(
   const binaries = prepareBinaries(directory, account);
   await stopOrphan(postgresServer, clusterDirectory(home), progress);
   const firstRun = await ensureCluster({ home, binaries, account, password, sync: settings.fsync !== "off" });
-  const socket = socketDirectory(home, account);
+  const socket = socketDirectory(home, SOCKET, account);
   removeStaleSocket(socket);
   const server = await runPostmaster({ home, binaries, account, socket, settings, progress });
   const coordinates = { socket, port: PORT, superuser: "postgres", password } as const;

@@ -7,18 +7,21 @@ import type { Account } from "./account.ts";
 /** The number in the socket's file name; nothing listens on it over TCP. */
 export const PORT = 5432;
 
+/** The name of PostgreSQL's socket. */
+export const SOCKET = `.s.PGSQL.${PORT}`;
+
 /** A socket's address holds 104 bytes on macOS and 108 on Linux, with its end. */
 const LIMIT = 100;
 
 /**
- * The directory of mode 0700 for the Unix socket: `home`, or one in the system's temporary directory when the path is
+ * The directory of mode 0700 for a Unix socket of that name: `home`, or one in the system's temporary directory when the path is
  * too long for a socket's address. The same each time, unless somebody else took that name.
  */
-export function socketDirectory(home: string, account: Account | undefined): string {
-  if (fits(home)) return home;
+export function socketDirectory(home: string, name: string, account?: Account): string {
+  if (fits(home, name)) return home;
   const hash = createHash("sha256").update(home).digest("hex").slice(0, 12);
   const owner = account?.uid ?? userInfo().uid;
-  const base = fits(join(tmpdir(), `keyrow-${owner}-${hash}-XXXXXX`)) ? tmpdir() : "/tmp";
+  const base = fits(join(tmpdir(), `keyrow-${owner}-${hash}-XXXXXX`), name) ? tmpdir() : "/tmp";
   const path = join(base, `keyrow-${owner}-${hash}`);
   if (make(path, account) || isPrivate(path, owner)) return path;
   const other = mkdtempSync(`${path}-`);
@@ -28,11 +31,11 @@ export function socketDirectory(home: string, account: Account | undefined): str
 
 /** Removes the socket that a server which no longer runs left; its lock file holds a pid that may be another's by now. */
 export function removeStaleSocket(directory: string): void {
-  for (const name of [`.s.PGSQL.${PORT}`, `.s.PGSQL.${PORT}.lock`]) rmSync(join(directory, name), { force: true });
+  for (const name of [SOCKET, `${SOCKET}.lock`]) rmSync(join(directory, name), { force: true });
 }
 
-function fits(directory: string): boolean {
-  return Buffer.byteLength(join(directory, `.s.PGSQL.${PORT}`)) < LIMIT;
+function fits(directory: string, name: string): boolean {
+  return Buffer.byteLength(join(directory, name)) < LIMIT;
 }
 
 function make(path: string, account: Account | undefined): boolean {
