@@ -1,8 +1,9 @@
 import { randomBytes } from "node:crypto";
 import { constants, type Stats } from "node:fs";
-import { type FileHandle, link, mkdir, open, rm } from "node:fs/promises";
+import { type FileHandle, mkdir, open } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import { createDurably } from "./durable-file.ts";
 import { KeyrowError } from "./errors.ts";
 import { parseJson } from "./json.ts";
 
@@ -109,39 +110,12 @@ function newSecrets(): EmbeddedSecrets {
 
 /** Puts the file there whole or not at all, on the disk when it returns; where one is already, that one stays. */
 async function createFile(directory: string, secrets: EmbeddedSecrets): Promise<void> {
-  const temporary = join(directory, `${FILE}.${randomBytes(6).toString("hex")}.tmp`);
   try {
     // Others may pass through but not look around: PostgreSQL, which never runs as root, has its own directory inside.
     await mkdir(directory, { recursive: true, mode: 0o711 });
-    await write(temporary, `${JSON.stringify(secrets, null, 2)}\n`);
-    // A link and not a rename: it fails where a file is, so of two starts at once one loses and reads the other's.
-    await link(temporary, join(directory, FILE));
-    await syncDirectory(directory);
+    await createDurably(join(directory, FILE), `${JSON.stringify(secrets, null, 2)}\n`);
   } catch (error) {
     if (errno(error) !== "EEXIST") throw fileFault(directory, error);
-  } finally {
-    await rm(temporary, { force: true }).catch(() => undefined);
-  }
-}
-
-async function write(path: string, text: string): Promise<void> {
-  const handle = await open(path, "wx", 0o600);
-  try {
-    // The umask may have taken more than it should.
-    await handle.chmod(0o600);
-    await handle.writeFile(text);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-async function syncDirectory(directory: string): Promise<void> {
-  const handle = await open(directory, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }
 

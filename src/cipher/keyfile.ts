@@ -1,7 +1,8 @@
 import { createHmac, createSecretKey, randomBytes } from "node:crypto";
 import { constants } from "node:fs";
-import { type FileHandle, link, open, realpath, rename, rm } from "node:fs/promises";
+import { type FileHandle, open, realpath, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
+import { createDurably, syncDirectory } from "../durable-file.ts";
 import { KeyrowError } from "../errors.ts";
 import { decodeBase64, LOCAL_KEY_ID, type LocalKey } from "./local.ts";
 
@@ -45,17 +46,10 @@ function newestFirst(entries: readonly Entry[]): Entry[] {
  * there is one already or it can't be written.
  */
 export async function createKeyFile(path: string): Promise<LocalKey[]> {
-  const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`;
   try {
-    await writeEntries(await open(temporary, "wx", 0o600), [newEntry([])]);
-    // A link and not a rename: it fails where a file is, so of two starts at once neither loses its key.
-    await link(temporary, path);
-    await syncDirectory(path);
+    await createDurably(path, textOf([newEntry([])]));
   } catch (error) {
     throw writeFault(path, error);
-  } finally {
-    // Not even this may hide the fault: `rm` has its own where the directory is none.
-    await rm(temporary, { force: true }).catch(() => {});
   }
   return await readKeyFile(path);
 }
@@ -109,7 +103,7 @@ async function changeEntries(path: string, change: (entries: Entry[]) => Promise
     throw errno(error).startsWith("E") ? writeFault(path, error) : error;
   }
   // Out of the block above: once renamed, a next file there is another process's lock, and not ours to remove.
-  await syncDirectory(target).catch((error: unknown) => {
+  await syncDirectory(dirname(target)).catch((error: unknown) => {
     throw writeFault(path, error);
   });
 }
@@ -203,20 +197,15 @@ function newEntry(others: readonly Entry[]): Entry {
 /** Writes and closes; on the disk when it returns, for a key must not be lost after it has sealed something. */
 async function writeEntries(handle: FileHandle, keys: readonly Entry[]): Promise<void> {
   try {
-    await handle.writeFile(`${JSON.stringify({ keys }, null, 2)}\n`);
+    await handle.writeFile(textOf(keys));
     await handle.sync();
   } finally {
     await handle.close();
   }
 }
 
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(dirname(path), "r");
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
+function textOf(keys: readonly Entry[]): string {
+  return `${JSON.stringify({ keys }, null, 2)}\n`;
 }
 
 function fault(path: string, what: string, hint: string): KeyrowError {
