@@ -33,6 +33,7 @@ const when: Record<ErrorCode, string> = {
   DATA_DIRECTORY_BUSY: "at the start: another Keyrow runs in the same data directory",
   PORT_TAKEN: "at the start: something else listens on PORT",
   EMBEDDED_POSTGRES: "the embedded PostgreSQL can't be installed, started or stopped",
+  EMBEDDED_OPENBAO: "the OpenBao of `keyrow start --openbao` can't be found, installed, started or stopped",
   DATABASE_UNREACHABLE: "a command or the start finds no database, or can't log in",
   DATABASE_RIGHTS:
     "at the start: the server's login may do more than it should, or less than it must; for DB admins: theirs may not become keyrow_admin",

@@ -32,6 +32,7 @@ export const catalogue = {
   DATA_DIRECTORY_BUSY: { status: 500, message: "Another process holds the data directory." },
   PORT_TAKEN: { status: 500, message: "The port is taken." },
   EMBEDDED_POSTGRES: { status: 500, message: "The embedded PostgreSQL could not be run." },
+  EMBEDDED_OPENBAO: { status: 500, message: "The embedded OpenBao could not be run." },
   DATABASE_UNREACHABLE: { status: 500, message: "The database can't be reached." },
   DATABASE_RIGHTS: { status: 500, message: "The server's database login has the wrong rights." },
   SCHEMA_BEHIND: { status: 500, message: "The database schema is not the one this version needs." },

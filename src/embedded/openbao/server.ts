@@ -1,0 +1,102 @@
+import { realpathSync } from "node:fs";
+import { readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import type { OpenBaoAccess, TransitKey } from "../../cipher/openbao/access.ts";
+import type { Config } from "../../config.ts";
+import { inDirectory, makeDirectory } from "../lock.ts";
+import { stopOrphan } from "../orphan.ts";
+import { socketDirectory } from "../socket.ts";
+import { SOCKET } from "./configuration.ts";
+import { type Credentials, completeFirstStart, OPENBAO, prepareHome, readCredentials } from "./home.ts";
+import { addressOf, clientOf, logFileOf, openBaoServer, runOpenBao, writeConfiguration } from "./process.ts";
+import { findProgram } from "./program.ts";
+import { supervise } from "./supervisor.ts";
+
+/** What of the configuration concerns it; whoever starts holds the data directory by `acquireLock`. */
+export type EmbeddedOpenBaoOptions = Pick<Config, "dataDirectory" | "openBaoProgram" | "transitKey">;
+
+/** How to use an embedded OpenBao. */
+export interface OpenBaoCoordinates {
+  /** For the server: seals and opens, and no more. */
+  readonly access: OpenBaoAccess;
+  /** For `keyrow keys`: adds versions of the key and retires old ones, and opens nothing. */
+  readonly operatorAccess: OpenBaoAccess;
+  readonly transitKey: TransitKey;
+}
+
+/** A running embedded OpenBao, which is started again when it ends by itself; `stop` may be called again. */
+export interface EmbeddedOpenBao extends OpenBaoCoordinates {
+  readonly firstRun: boolean;
+  readonly socket: string;
+  readonly logFile: string;
+  stop(): Promise<void>;
+}
+
+// Where a running one can be reached, for the commands beside it. It holds no secret.
+const COORDINATES = "running.json";
+const coordinates = z.strictObject({ socket: z.string() });
+
+/**
+ * Starts the OpenBao of the data directory: finds or installs its program, makes what is missing at the first start, and
+ * stops what a killed process left running. Throws EMBEDDED_OPENBAO, DATA_DIRECTORY, or file system errors as they are.
+ */
+export async function startEmbeddedOpenBao(
+  { dataDirectory, openBaoProgram, transitKey }: EmbeddedOpenBaoOptions,
+  progress: (line: string) => void = () => {},
+): Promise<EmbeddedOpenBao> {
+  return inDirectory(dataDirectory, async () => {
+    makeDirectory(dataDirectory);
+    const directory = realpathSync(dataDirectory);
+    const program = await findProgram({ program: openBaoProgram, directory }, progress);
+    const path = join(directory, OPENBAO);
+    await stopOrphan(openBaoServer(realpathSync(program)), path, progress);
+    const { credentials, isFirst } = await prepareHome(path, transitKey);
+    progress(isFirst ? `Making an OpenBao in ${path}...` : "Starting OpenBao...");
+    const socket = join(socketDirectory(path, SOCKET), SOCKET);
+    const options = { home: path, program, socket };
+    const server = await runOpenBao({ ...options, setUpFor: isFirst ? credentials : undefined });
+    try {
+      if (isFirst) {
+        await completeFirstStart(path);
+        await writeConfiguration(options);
+      }
+      const running = join(path, COORDINATES);
+      await writeFile(running, JSON.stringify({ socket }), { mode: 0o600 });
+      const supervised = supervise(server, options, progress);
+      return {
+        ...coordinatesOf(socket, credentials),
+        firstRun: isFirst,
+        socket,
+        logFile: logFileOf(path),
+        async stop() {
+          await rm(running, { force: true });
+          await supervised.stop();
+        },
+      };
+    } catch (error) {
+      await server.stop();
+      throw error;
+    }
+  });
+}
+
+/** The running OpenBao of a data directory, or undefined. */
+export async function runningOpenBao(dataDirectory: string): Promise<OpenBaoCoordinates | undefined> {
+  const path = join(dataDirectory, OPENBAO);
+  try {
+    const { socket } = coordinates.parse(JSON.parse(await readFile(join(path, COORDINATES), "utf8")));
+    const client = clientOf(socket);
+    await client.call({ method: "GET", path: "sys/health" }).finally(() => client.close());
+    return coordinatesOf(socket, await readCredentials(path));
+  } catch {
+    // No file, or nobody there: then it is not running, and whoever asked starts it.
+    return undefined;
+  }
+}
+
+function coordinatesOf(socket: string, { server, operator, transitKey }: Credentials): OpenBaoCoordinates {
+  const access = (login: OpenBaoAccess["login"]): OpenBaoAccess =>
+    Object.freeze({ address: addressOf(socket), login: Object.freeze(login), caFile: undefined, namespace: undefined });
+  return { access: access(server), operatorAccess: access(operator), transitKey };
+}
