@@ -44,40 +44,48 @@ const FIRST_START = "first-start";
 
 /** Takes the data directory, starts its PostgreSQL, and brings the database up to date. Throws codes of the start. */
 export async function openEmbeddedDatabase(
+  config: Config,
+  progress: (line: string) => void,
+): Promise<EmbeddedDatabase> {
+  const lock = await acquireLock(config.dataDirectory);
+  try {
+    const database = await openDatabaseIn(config, progress);
+    return { ...database, stop: () => database.stop().finally(() => lock.release()) };
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+}
+
+/** The same in a data directory that this process holds already. */
+export async function openDatabaseIn(
   { dataDirectory }: Config,
   progress: (line: string) => void,
 ): Promise<EmbeddedDatabase> {
-  const lock = await acquireLock(dataDirectory);
+  const secrets = await secretsOf(dataDirectory);
+  const there = existsSync(join(dataDirectory, HOME));
+  const marker = join(dataDirectory, FIRST_START);
+  if (!there) await writeFile(marker, "", { mode: 0o600 });
+  progress(there ? "Starting PostgreSQL..." : `Making a PostgreSQL in ${dataDirectory}...`);
+  const server = await startEmbedded({ directory: dataDirectory, password: secrets.postgres.superuser, progress });
+  const coordinates = join(dataDirectory, COORDINATES);
+  const stop = async () => {
+    await rm(coordinates, { force: true });
+    await server.stop();
+  };
   try {
-    const secrets = await secretsOf(dataDirectory);
-    const there = existsSync(join(dataDirectory, HOME));
-    const marker = join(dataDirectory, FIRST_START);
-    if (!there) await writeFile(marker, "", { mode: 0o600 });
-    progress(there ? "Starting PostgreSQL..." : `Making a PostgreSQL in ${dataDirectory}...`);
-    const server = await startEmbedded({ directory: dataDirectory, password: secrets.postgres.superuser, progress });
-    const coordinates = join(dataDirectory, COORDINATES);
-    const stop = async () => {
-      await rm(coordinates, { force: true });
-      await server.stop();
-      lock.release();
+    const addresses = addressesOf(server, secrets);
+    await setUp(addresses, secrets, progress);
+    const { socket, port } = server;
+    await writeFile(coordinates, JSON.stringify({ socket, port }), { mode: 0o600 });
+    const firstStart = async (work: () => Promise<void>) => {
+      if (!existsSync(marker)) return;
+      await work();
+      await rm(marker);
     };
-    try {
-      const addresses = addressesOf(server, secrets);
-      await setUp(addresses, secrets, progress);
-      const { socket, port } = server;
-      await writeFile(coordinates, JSON.stringify({ socket, port }), { mode: 0o600 });
-      const firstStart = async (work: () => Promise<void>) => {
-        if (!existsSync(marker)) return;
-        await work();
-        await rm(marker);
-      };
-      return { ...addresses, secrets, firstStart, exited: server.exited, stop };
-    } catch (error) {
-      await stop();
-      throw error;
-    }
+    return { ...addresses, secrets, firstStart, exited: server.exited, stop };
   } catch (error) {
-    lock.release();
+    await stop();
     throw error;
   }
 }

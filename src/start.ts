@@ -1,11 +1,14 @@
 import { existsSync } from "node:fs";
 import { styleText } from "node:util";
+import type { Cipher } from "./cipher/cipher.ts";
 import { createKeyFile, readKeyFile } from "./cipher/keyfile.ts";
 import { createKeyring } from "./cipher/keyring.ts";
-import { createLocalCipher } from "./cipher/local.ts";
+import { createLocalCipher, type LocalKey } from "./cipher/local.ts";
 import type { Config } from "./config.ts";
 import { type Demo, findDemo, loadDemo } from "./demo.ts";
-import { type EmbeddedDatabase, openEmbeddedDatabase } from "./embedded-database.ts";
+import type { EmbeddedOpenBao } from "./embedded/openbao/server.ts";
+import type { EmbeddedDatabase } from "./embedded-database.ts";
+import { openEmbeddedParts } from "./embedded-parts.ts";
 import { KeyrowError } from "./errors.ts";
 import { secretKey } from "./jwt-key.ts";
 import { createLog, redirectConsole } from "./log.ts";
@@ -21,16 +24,18 @@ const DEMO_TOKEN_SECONDS = 24 * 60 * 60;
 export interface StartOptions {
   /** Follow changes of the database's schema. */
   readonly watch: boolean;
+  /** Run an OpenBao, though the data directory has none yet. */
+  readonly openbao: boolean;
 }
 
 /** Runs everything on one machine, until a signal ends it. */
-export async function runStart(config: Config, { watch }: StartOptions): Promise<void> {
+export async function runStart(config: Config, { watch, openbao }: StartOptions): Promise<void> {
   const interrupted = interruption();
   const progress = (line: string) =>
     void process.stderr.write(`${styleText("dim", line, { stream: process.stderr })}\n`);
-  const database = await openEmbeddedDatabase(config, progress);
+  const { database, openBao, stop } = await openEmbeddedParts(config, openbao, progress);
   try {
-    const cipher = createKeyring((await localKeys(config, database, progress)).map(createLocalCipher));
+    const cipher = makeRing(await localKeys(config, database, progress), openBao);
     const rules: TokenRules = { ...config.jwt, key: config.jwt.key ?? secretKey(database.secrets.jwtSecret) };
     const demo = await withConnection(database.url("postgres"), async (client) => {
       await database.firstStart(async () => {
@@ -51,15 +56,21 @@ export async function runStart(config: Config, { watch }: StartOptions): Promise
       watchAs: watch ? database.url("postgres") : undefined,
     });
     try {
-      process.stdout.write(banner(config, serving.port, demo, token));
+      process.stdout.write(banner(config, { port: serving.port, openBao, demo, token }));
       await Promise.race([interrupted, unexpectedExit(database)]);
       progress("Stopping...");
     } finally {
       await serving.stop();
     }
   } finally {
-    await database.stop();
+    await stop();
   }
+}
+
+/** The one cipher over all keys. */
+function makeRing(keys: readonly LocalKey[], _openBao: EmbeddedOpenBao | undefined): Cipher {
+  // HERE Transit joins: with an OpenBao its key seals, and the local ones open what they have sealed.
+  return createKeyring(keys.map(createLocalCipher));
 }
 
 async function unexpectedExit(database: EmbeddedDatabase): Promise<never> {
@@ -91,7 +102,16 @@ function demoToken(rules: TokenRules, { userId }: Demo): string | undefined {
   return createSigner(rules)({ userId, expiresIn: DEMO_TOKEN_SECONDS });
 }
 
-function banner({ host, graphiql, dataDirectory }: Config, port: number, demo?: Demo, token?: string): string {
+/** What of a start its banner tells. */
+interface Started {
+  readonly port: number;
+  readonly openBao: EmbeddedOpenBao | undefined;
+  readonly demo: Demo | undefined;
+  readonly token: string | undefined;
+}
+
+function banner(config: Config, { port, openBao, demo, token }: Started): string {
+  const { host, graphiql, dataDirectory } = config;
   const name = host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host.includes(":") ? `[${host}]` : host;
   const base = `http://${name}:${port}`;
   const bold = (text: string) => styleText("bold", text, { stream: process.stdout });
@@ -100,6 +120,7 @@ function banner({ host, graphiql, dataDirectory }: Config, port: number, demo?: 
     ...(graphiql ? [["GraphiQL", `${base}/graphiql`]] : []),
     ["Health", `${base}/readyz`],
     ["Data", dataDirectory],
+    ...(openBao ? [["OpenBao", `unsealed, on ${openBao.socket}`]] : []),
     ["psql", 'psql "$(npx keyrow db url)"'],
   ];
   const lines = [
