@@ -1,7 +1,13 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { checkEmbedded } from "./admin-database.ts";
 import { readKeyFile } from "./cipher/keyfile.ts";
 import type { OpenBaoAccess, TransitKey } from "./cipher/openbao/access.ts";
 import type { Config } from "./config.ts";
+import { OPENBAO } from "./embedded/openbao/home.ts";
+import { lastOpenBao, type OpenBaoCoordinates } from "./embedded/openbao/server.ts";
+import { runningDatabase } from "./embedded-database.ts";
+import { openEmbeddedParts } from "./embedded-parts.ts";
 import { KeyrowError } from "./errors.ts";
 import { createLog } from "./log.ts";
 import { createRing, type Ring } from "./ring.ts";
@@ -27,22 +33,53 @@ export async function withCommandRing<T>(
   external: "ADMIN_DATABASE_URL" | "WORKER_DATABASE_URL",
   work: (ring: CommandRing) => Promise<T>,
 ): Promise<T> {
-  const { keyFile, fallback } = config;
   const elsewhere = external === "ADMIN_DATABASE_URL" ? config.adminDatabaseUrl : config.workerDatabaseUrl;
-  const openBao = config.openBao && { access: config.openBao, operator: config.openBao, place: config.transitKey };
-  if (elsewhere === undefined) await checkEmbedded(config);
+  const given = config.openBao && { access: config.openBao, operator: config.openBao, place: config.transitKey };
+  if (elsewhere === undefined) {
+    await checkEmbedded(config);
+    return withEmbeddedOpenBao(config, (own) => withRing(config, true, given ?? own, work));
+  }
   // Another database's values don't belong under the keys that happen to lie in the data directory.
-  else if (keyFile.mayCreate && openBao === undefined) {
+  if (config.keyFile.mayCreate && given === undefined) {
     throw new KeyrowError("CONFIG_INVALID", {
       message: `KEYROW_KEY_FILE: it is not set; with ${external} give the path of the key file that the servers have`,
       hint: "Values are sealed and opened here, so the command runs where the keys are.",
     });
   }
-  const localKeys = elsewhere !== undefined && keyFile.mayCreate ? [] : await readKeyFile(keyFile.path);
+  return withRing(config, !config.keyFile.mayCreate, given, work);
+}
+
+async function withRing<T>(
+  { keyFile, fallback }: Config,
+  withLocal: boolean,
+  openBao: CommandOpenBao | undefined,
+  work: (ring: CommandRing) => Promise<T>,
+): Promise<T> {
+  const localKeys = withLocal ? await readKeyFile(keyFile.path) : [];
   const ring = createRing({ localKeys, openBao, fallback, log: createLog("silent") });
   try {
     return await work({ ...ring, openBao });
   } finally {
     await ring.close();
+  }
+}
+
+/** Runs `work` beside the data directory's own OpenBao, where it has one: the running one, or one for as long as it takes. */
+async function withEmbeddedOpenBao<T>(
+  config: Config,
+  work: (openBao: CommandOpenBao | undefined) => Promise<T>,
+): Promise<T> {
+  const { dataDirectory } = config;
+  if (!existsSync(join(dataDirectory, OPENBAO))) return work(undefined);
+  const found = ({ access, operatorAccess, transitKey }: OpenBaoCoordinates) =>
+    work({ access, operator: operatorAccess, place: transitKey });
+  const last = await lastOpenBao(dataDirectory);
+  // Beside a running server it is the server that starts it again.
+  if (last !== undefined && (await runningDatabase(dataDirectory)) !== undefined) return found(last);
+  const { openBao, stop } = await openEmbeddedParts(config, false, () => undefined);
+  try {
+    return openBao === undefined ? await work(undefined) : await found(openBao);
+  } finally {
+    await stop();
   }
 }

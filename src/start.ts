@@ -1,9 +1,6 @@
 import { existsSync } from "node:fs";
 import { styleText } from "node:util";
-import type { Cipher } from "./cipher/cipher.ts";
 import { createKeyFile, readKeyFile } from "./cipher/keyfile.ts";
-import { createKeyring } from "./cipher/keyring.ts";
-import { createLocalCipher, type LocalKey } from "./cipher/local.ts";
 import type { Config } from "./config.ts";
 import { type Demo, findDemo, loadDemo } from "./demo.ts";
 import type { EmbeddedOpenBao } from "./embedded/openbao/server.ts";
@@ -12,11 +9,15 @@ import { openEmbeddedParts } from "./embedded-parts.ts";
 import { KeyrowError } from "./errors.ts";
 import { secretKey } from "./jwt-key.ts";
 import { createLog, redirectConsole } from "./log.ts";
+import { createMetrics } from "./metrics.ts";
+import { startHealing } from "./reseal/heal.ts";
+import { createRing } from "./ring.ts";
 import { serve } from "./serve.ts";
 import { withConnection } from "./setup.ts";
 import { interruption } from "./signals.ts";
 import { createSigner, type TokenRules } from "./token.ts";
 import { version } from "./version.ts";
+import { openWorkerDatabase } from "./worker-database.ts";
 
 const DEMO_TOKEN_SECONDS = 24 * 60 * 60;
 
@@ -34,43 +35,66 @@ export async function runStart(config: Config, { watch, openbao }: StartOptions)
   const progress = (line: string) =>
     void process.stderr.write(`${styleText("dim", line, { stream: process.stderr })}\n`);
   const { database, openBao, stop } = await openEmbeddedParts(config, openbao, progress);
+  const cleanUp: Array<() => Promise<unknown>> = [stop];
   try {
-    const cipher = makeRing(await localKeys(config, database, progress), openBao);
+    const log = createLog(config.logLevel);
+    const metrics = createMetrics();
+    const ring = createRing({
+      localKeys: await localKeys(config, database, progress),
+      openBao: openBaoOf(config, openBao),
+      fallback: config.fallback,
+      log,
+      meters: metrics,
+    });
+    cleanUp.push(() => ring.close());
+    await ring.check();
     const rules: TokenRules = { ...config.jwt, key: config.jwt.key ?? secretKey(database.secrets.jwtSecret) };
     const demo = await withConnection(database.url("postgres"), async (client) => {
       await database.firstStart(async () => {
-        if (config.demo) await loadDemo(client, cipher);
+        if (config.demo) await loadDemo(client, ring.cipher);
       });
       return findDemo(client);
     });
     const token = demo && demoToken(rules, demo);
-    const log = createLog(config.logLevel);
     redirectConsole(log);
     progress("Building the API...");
     const serving = await serve(config, {
       databaseUrl: database.url("keyrow_authenticator"),
-      ring: { cipher, transit: undefined, check: () => cipher.check() },
+      ring,
+      metrics,
       rules,
       log,
       graphiqlToken: token,
       watchAs: watch ? database.url("postgres") : undefined,
     });
-    try {
-      process.stdout.write(banner(config, { port: serving.port, openBao, demo, token }));
-      await Promise.race([interrupted, unexpectedExit(database)]);
-      progress("Stopping...");
-    } finally {
-      await serving.stop();
+    cleanUp.push(() => serving.stop());
+    if (ring.transit !== undefined) {
+      const worker = await openWorkerDatabase(database.url("keyrow_worker"));
+      const healing = startHealing({ ...worker, ring, log });
+      cleanUp.push(
+        () => worker.pool.end(),
+        () => healing.stop(),
+      );
     }
+    process.stdout.write(banner(config, { port: serving.port, openBao, demo, token }));
+    await Promise.race([interrupted, unexpectedExit(database)]);
+    progress("Stopping...");
   } finally {
-    await stop();
+    await closeAll(cleanUp.reverse());
   }
 }
 
-/** The one cipher over all keys. */
-function makeRing(keys: readonly LocalKey[], _openBao: EmbeddedOpenBao | undefined): Cipher {
-  // HERE Transit joins: with an OpenBao its key seals, and the local ones open what they have sealed.
-  return createKeyring(keys.map(createLocalCipher));
+/** Closes what was opened last first, all of it whatever fails, and throws the first failure. */
+async function closeAll(steps: ReadonlyArray<() => Promise<unknown>>): Promise<void> {
+  const failures: unknown[] = [];
+  for (const close of steps) await close().catch((error: unknown) => failures.push(error));
+  if (failures.length > 0) throw failures[0];
+}
+
+/** The OpenBao that seals: the one that is configured, or the data directory's own. */
+function openBaoOf({ openBao: given, transitKey }: Config, own: EmbeddedOpenBao | undefined) {
+  if (given !== undefined) return { access: given, place: transitKey };
+  return own && { access: own.access, place: own.transitKey };
 }
 
 async function unexpectedExit(database: EmbeddedDatabase): Promise<never> {

@@ -9,7 +9,7 @@ import { stopOrphan } from "../orphan.ts";
 import { socketDirectory } from "../socket.ts";
 import { SOCKET } from "./configuration.ts";
 import { type Credentials, completeFirstStart, OPENBAO, prepareHome, readCredentials } from "./home.ts";
-import { addressOf, clientOf, logFileOf, openBaoServer, runOpenBao, writeConfiguration } from "./process.ts";
+import { addressOf, logFileOf, openBaoServer, runOpenBao, writeConfiguration } from "./process.ts";
 import { findProgram } from "./program.ts";
 import { supervise } from "./supervisor.ts";
 
@@ -81,18 +81,12 @@ export async function startEmbeddedOpenBao(
   });
 }
 
-/** The running OpenBao of a data directory, or undefined. */
-export async function runningOpenBao(dataDirectory: string): Promise<OpenBaoCoordinates | undefined> {
+/** The OpenBao of a data directory as it last ran, whether it answers or not; undefined where none was started. */
+export async function lastOpenBao(dataDirectory: string): Promise<OpenBaoCoordinates | undefined> {
   const path = join(dataDirectory, OPENBAO);
-  try {
-    const { socket } = coordinates.parse(JSON.parse(await readFile(join(path, COORDINATES), "utf8")));
-    const client = clientOf(socket);
-    await client.call({ method: "GET", path: "sys/health" }).finally(() => client.close());
-    return coordinatesOf(socket, await readCredentials(path));
-  } catch {
-    // No file, or nobody there: then it is not running, and whoever asked starts it.
-    return undefined;
-  }
+  const text = await readFile(join(path, COORDINATES), "utf8").catch(() => undefined);
+  if (text === undefined) return undefined;
+  return coordinatesOf(coordinates.parse(JSON.parse(text)).socket, await readCredentials(path));
 }
 
 function coordinatesOf(socket: string, { server, operator, transitKey }: Credentials): OpenBaoCoordinates {
