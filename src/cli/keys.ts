@@ -21,7 +21,6 @@ const status = command("status", "Shows every key that rows are sealed under, an
     const { keyTable, rowTable } = await import("../keys/report.ts");
     const { keys, rows, complete } = await status(readConfig(), { rows: withRows });
     if (json) print(JSON.stringify({ keys, ...(rows && { rows }) }));
-    else if (keys.length === 0) process.stderr.write("no row is sealed yet\n");
     else print(keyTable(keys).join("\n"));
     if (!json && rows !== undefined && rows.length > 0) print(`\n${rowTable(rows).join("\n")}`);
     if (!complete) process.exitCode = 1;

@@ -30,7 +30,7 @@ const keyColumns: ReadonlyArray<Column<KeyInUse & { waits: boolean }>> = [
 /** The keys in use as lines of text, a head first. */
 export function keyTable(keys: readonly KeyInUse[]): string[] {
   const seals = keys.some((key) => key.seals);
-  const waits = ({ keyId, state, seals: own }: KeyInUse) => seals && !own && isHeld(state) && keyId !== LEGACY_KEY_ID;
+  const waits = (key: KeyInUse) => seals && !key.seals && isHeld(key.state);
   return renderTable(
     keyColumns,
     keys.map((key) => ({ ...key, waits: waits(key) })),

@@ -5,9 +5,9 @@ import type { Cipher, KeyState } from "../cipher/cipher.ts";
 export interface KeyInUse {
   readonly keyId: string;
   readonly rows: number;
-  /** When the oldest and the newest of its values were given. */
-  readonly oldest: Date;
-  readonly newest: Date;
+  /** When the oldest and the newest of its values were given; null where it has none yet. */
+  readonly oldest: Date | null;
+  readonly newest: Date | null;
   readonly state: KeyState;
   /** Whether new values are sealed under it. */
   readonly seals: boolean;
@@ -25,7 +25,7 @@ export interface LostRow {
   readonly workspaceId: string | null;
 }
 
-/** Every key id in use, as a DB admin sees them; `current` is the one that seals now, where that can be told. */
+/** Every key id in use, as a DB admin sees them, and `current`, the one that seals now, where that can be told. */
 export async function keysInUse(
   client: pg.ClientBase,
   cipher: Pick<Cipher, "state">,
@@ -35,7 +35,7 @@ export async function keysInUse(
     select key_id, count(*) as rows, min(coalesce(rotated_at, created_at)) as oldest,
       max(coalesce(rotated_at, created_at)) as newest
     from public.user_credentials group by key_id order by key_id`);
-  return rows.map(({ key_id: keyId, rows: count, oldest, newest }) => ({
+  const found = rows.map(({ key_id: keyId, rows: count, oldest, newest }) => ({
     keyId,
     rows: Number(count),
     oldest,
@@ -43,6 +43,8 @@ export async function keysInUse(
     state: cipher.state(keyId),
     seals: keyId === current,
   }));
+  if (current === undefined || found.some(({ seals }) => seals)) return found;
+  return [...found, { keyId: current, rows: 0, oldest: null, newest: null, state: "held", seals: true }];
 }
 
 /** The rows under some keys, by provider and name. */
