@@ -2,7 +2,9 @@ import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { stopOrphan } from "../../src/embedded/orphan.ts";
+import { CONFIGURATION } from "../../src/embedded/openbao/configuration.ts";
+import { openBaoServer } from "../../src/embedded/openbao/process.ts";
+import { type ServerKind, stopOrphan } from "../../src/embedded/orphan.ts";
 import { postgresServer } from "../../src/embedded/postmaster.ts";
 import { type Coordinates, type Embedded, socketUrl, startEmbedded } from "../../src/embedded/server.ts";
 
@@ -34,12 +36,12 @@ export function testCluster(): Pick<Embedded, "socket" | "port" | "superuser" | 
   return { ...coordinates, url: (login, database) => socketUrl(coordinates, login, database) };
 }
 
-/** Removes a directory of tests, and stops any PostgreSQL that an interrupted test left running in it. */
+/** Removes a directory of tests, and stops any server that an interrupted test left running in it. */
 export async function removeWithServers(directory: string): Promise<void> {
   // What an interrupted test had begun may go on for a moment, and write where this has already removed.
   for (const deadline = Date.now() + 10_000; existsSync(directory) && Date.now() < deadline; await sleep(20)) {
     try {
-      for (const cluster of clustersIn(directory)) await stopOrphan(postgresServer, cluster, () => {});
+      for (const [kind, home] of serversIn(directory)) await stopOrphan(kind, home, () => {});
       rmSync(directory, { recursive: true, force: true });
     } catch (error) {
       if (!["ENOTEMPTY", "ENOENT"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
@@ -47,7 +49,11 @@ export async function removeWithServers(directory: string): Promise<void> {
   }
 }
 
-function clustersIn(directory: string): string[] {
+function serversIn(directory: string): Array<[kind: ServerKind, home: string]> {
+  const openBao = openBaoServer(process.env.BAO_BIN);
   const entries = readdirSync(directory, { recursive: true, withFileTypes: true });
-  return entries.filter(({ name }) => name === "postmaster.pid").map(({ parentPath }) => parentPath);
+  return entries.flatMap(({ name, parentPath }): Array<[ServerKind, string]> => {
+    if (name === postgresServer.pidFile) return [[postgresServer, parentPath]];
+    return name === CONFIGURATION ? [[openBao, parentPath]] : [];
+  });
 }

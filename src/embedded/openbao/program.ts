@@ -26,7 +26,7 @@ export async function findProgram(
   progress: (line: string) => void,
 ): Promise<string> {
   if (program === undefined) {
-    const found = onPath("bao");
+    const found = programOnPath();
     return found !== undefined && (await isNewEnough(found)) ? found : installProgram(directory, progress);
   }
   if (await isNewEnough(program)) return program;
@@ -36,11 +36,12 @@ export async function findProgram(
   });
 }
 
-function onPath(name: string): string | undefined {
+/** The `bao` on PATH, of whatever version, or undefined. */
+export function programOnPath(): string | undefined {
   const candidates = plainEnvironment.PATH.split(delimiter)
     // Others depend on the directory that it is started in.
     .filter(isAbsolute)
-    .map((directory) => join(directory, name));
+    .map((directory) => join(directory, "bao"));
   return candidates.find((path) => {
     try {
       accessSync(path, constants.X_OK);
