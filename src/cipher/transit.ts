@@ -33,7 +33,6 @@ export interface Transit extends Cipher {
 
 // Another server may have rotated the key, or somebody restored OpenBao from a backup: what is known does not last.
 const FRESH_MS = 10_000;
-const ASK_AGAIN_MS = 1_000;
 // GCM's nonce and tag: no ciphertext is shorter than its plaintext and these.
 const OVERHEAD_BYTES = 28;
 const STORED = /^vault:v([1-9][0-9]{0,8}):([A-Za-z0-9+/]+={0,2})$/;
@@ -158,15 +157,15 @@ async function eachHeld(
   const states = await statesOf(key, place, items);
   const held = items.filter((_, index) => states[index] === "held");
   const results = await key.run(operation, held.map(asInput));
+  const isTooNew = ({ error = "" }: BatchResult) => error.includes("version is too new");
+  // What is known is of before a restore, then.
+  if (results.some(isTooNew)) await key.versions(0);
   let next = 0;
   return states.map((state) => {
     if (state !== "held") return refusal(state);
     const result = results[next++] as BatchResult;
     if (result.error === undefined) return read(result);
-    const tooNew = result.error.includes("version is too new");
-    // What is known is of before a restore, if OpenBao was restored.
-    if (tooNew) key.forget();
-    return refusal(tooNew ? "too-new" : "missing");
+    return refusal(isTooNew(result) ? "too-new" : "missing");
   });
 }
 
@@ -175,7 +174,7 @@ async function statesOf(key: UsableKey, place: TransitKey, items: readonly Bound
   const states = (versions: Versions) => items.map((item) => stateOf(place, item, versions));
   const known = states(await key.versions(Number.POSITIVE_INFINITY));
   if (known.every((state) => state === "held" || state === "missing")) return known;
-  return states(await key.versions(ASK_AGAIN_MS));
+  return states(await key.versions(0));
 }
 
 /** `missing` also where a ciphertext is of another version than its key id. */

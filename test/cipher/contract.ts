@@ -1,5 +1,5 @@
 import { createCipheriv, createHash, createHmac, createSecretKey, randomBytes, randomUUID } from "node:crypto";
-import test, { type ExecutionContext } from "ava";
+import ava, { type ExecutionContext } from "ava";
 import type { Bound, Cipher, Plain, Sealed } from "../../src/cipher/cipher.ts";
 import type { Context } from "../../src/cipher/context.ts";
 import type { LocalKey } from "../../src/cipher/local.ts";
@@ -12,6 +12,8 @@ export interface Subject {
   readonly make: () => Cipher | Promise<Cipher>;
   /** Damaged copies of a stored form, each with what was done to it; none of them may open. */
   readonly damaged: (encrypted: string) => Iterable<[what: string, encrypted: string]>;
+  /** Declares a test: ava's own unless there is a reason to skip it. */
+  readonly declare?: (title: string, run: (t: ExecutionContext) => Promise<void>) => void;
 }
 
 /** The context of a USER row of `user_credentials`, of new ids unless they are given. */
@@ -76,7 +78,7 @@ const elsewhere: Array<[what: string, context: Context]> = [
 ];
 
 /** The tests that every `Cipher` has to pass; called once per cipher in a test file of its own. */
-export function testCipher({ name, make, damaged }: Subject): void {
+export function testCipher({ name, make, damaged, declare: test = ava }: Subject): void {
   for (const [what, value] of values) {
     test(`${name}: ${what} comes back as it was`, async (t) => {
       const cipher = await make();

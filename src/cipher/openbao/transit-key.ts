@@ -32,8 +32,6 @@ export interface UsableKey {
   versions(ms: number): Promise<Versions>;
   /** The versions as they were last told; undefined where they never were. */
   readonly known: Versions | undefined;
-  /** Forgets them: what OpenBao has is no longer what it was. */
-  forget(): void;
 }
 
 const BYTES_PER_MS = 20_000;
@@ -99,9 +97,6 @@ export function createUsableKey({ client, tokens, place, onCall }: TransitKeyPar
     },
     get known() {
       return known?.versions;
-    },
-    forget() {
-      known = undefined;
     },
   };
 }

@@ -1,0 +1,316 @@
+import ava from "ava";
+import type { Bound } from "../../src/cipher/cipher.ts";
+import { createKeyring } from "../../src/cipher/keyring.ts";
+import { createLocalCipher } from "../../src/cipher/local.ts";
+import type { Transit } from "../../src/cipher/transit.ts";
+import type { KeyrowError } from "../../src/errors.ts";
+import { startOpenBao, type TestOpenBao, openBaoTest as test } from "../helpers/openbao.ts";
+import { canHaveOpenBao } from "../helpers/openbao-program.ts";
+import { isCannotOpen, localKey, openOne, sealOne, testCipher, userContext } from "./contract.ts";
+import { makeFaulty } from "./faulty.ts";
+import { damagedTransit, observe } from "./openbao.ts";
+
+const teardowns: Array<() => unknown> = [];
+const file = { teardown: (end: () => unknown) => void teardowns.unshift(end) };
+let bao: TestOpenBao;
+let shared: Transit;
+ava.before(async () => {
+  if (!canHaveOpenBao && !process.env.CI) return;
+  bao = await startOpenBao(file);
+  shared = observe(file, bao.access, bao.transitKey).transit;
+});
+ava.after.always(async () => {
+  // Nothing of theirs keeps the process alive.
+  const alive = setInterval(() => undefined, 1_000);
+  for (const end of teardowns) await end();
+  clearInterval(alive);
+});
+
+const local = createLocalCipher(localKey("local:20260101-00000001"));
+
+testCipher({ name: "transit", make: () => shared, damaged: damagedTransit, declare: test });
+testCipher({
+  name: "keyring over transit and local",
+  make: () => createKeyring([shared, local]),
+  damaged: damagedTransit,
+  declare: test,
+});
+
+test.serial(
+  "a stored value names OpenBao's version, and its key id mount, key, version and when that was made",
+  async (t) => {
+    const { encrypted, keyId } = await sealOne(shared, userContext(), "value");
+    t.regex(encrypted, /^vault:v1:[A-Za-z0-9+/]+={0,2}$/);
+    t.regex(keyId, /^transit:transit\/keyrow:v1:\d{8}T\d{6}Z$/);
+    const { data } = await bao.root({ path: "transit/keys/keyrow" });
+    const made = new Date(data.keys["1"] * 1_000).toISOString();
+    t.is(keyId.split(":").at(-1), made.replaceAll(/[-:]|\.000/g, ""));
+  },
+);
+
+test.serial("one call for all items, split at two hundred", async (t) => {
+  const { transit, calls } = observe(t, bao.access, bao.transitKey);
+  await transit.check();
+  const items = (count: number) => Array.from({ length: count }, () => ({ context: userContext(), value: "value" }));
+  calls.length = 0;
+  const sealed = await transit.seal(items(200));
+  t.deepEqual(
+    calls.map(({ operation, items: count }) => [operation, count]),
+    [["encrypt", 200]],
+  );
+  t.is(sealed.length, 200);
+  calls.length = 0;
+  await transit.seal(items(201));
+  t.deepEqual(calls.map(({ items: count }) => count).sort(), [1, 200]);
+});
+
+test.serial("large values are split by their size, and come back", async (t) => {
+  const { transit, calls } = observe(t, bao.access, bao.transitKey);
+  const items = Array.from({ length: 150 }, (_, index) => ({
+    context: userContext(),
+    value: String(index).padStart(64 * 1024, "x"),
+  }));
+  const sealed = await transit.seal(items);
+  t.true(calls.filter(({ operation }) => operation === "encrypt").length >= 2);
+  const opened = await transit.open(sealed.map((one, index) => ({ ...one, context: items[index]?.context ?? [] })));
+  t.deepEqual(
+    opened,
+    items.map(({ value }) => value),
+  );
+});
+
+test.serial("a version of the key that another server has used first is known at once", async (t) => {
+  const own = await startOpenBao(t);
+  const [one, two] = [1, 2].map(() => observe(t, own.access, own.transitKey).transit) as [Transit, Transit];
+  const context = userContext();
+  const first = await sealOne(one, context, "first");
+  t.is(await openOne(two, { ...first, context }), "first");
+  await own.root({ method: "POST", path: "transit/keys/keyrow/rotate", body: {} });
+  const second = await sealOne(one, context, "second");
+  t.regex(second.keyId, /:v2:/);
+  // It knows of version 1 alone, and asks.
+  t.is(await openOne(two, { ...second, context }), "second");
+  t.is(await openOne(one, { ...first, context }), "first");
+});
+
+test.serial("rewrap brings values under the newest version inside OpenBao, and gives no plaintext", async (t) => {
+  const own = await startOpenBao(t);
+  const { transit, calls } = observe(t, own.access, own.transitKey);
+  const items = Array.from({ length: 5 }, (_, index) => ({ context: userContext(), value: `value ${index}` }));
+  const sealed = await transit.seal(items);
+  await own.root({ method: "POST", path: "transit/keys/keyrow/rotate", body: {} });
+  const bound: Bound[] = sealed.map((one, index) => ({ ...one, context: items[index]?.context ?? [] }));
+  calls.length = 0;
+  const answers = await transit.rewrap([
+    ...bound,
+    { ...(bound[0] as Bound), context: userContext() },
+    { ...(bound[1] as Bound), keyId: "transit:transit/keyrow:v1:20010101T000000Z" },
+  ]);
+  t.deepEqual(new Set(calls.map(({ operation }) => operation)), new Set(["rewrap"]));
+  const moved = answers.slice(0, 5) as Bound[];
+  t.deepEqual(new Set(moved.map(({ keyId }) => keyId)), new Set([await transit.current()]));
+  t.deepEqual(
+    await transit.open(moved.map((one, index) => ({ ...one, context: items[index]?.context ?? [] }))),
+    items.map(({ value }) => value),
+  );
+  for (const answer of answers.slice(5)) isCannotOpen(t, answer);
+});
+
+test.serial("a retired version does not open, and says so of itself alone", async (t) => {
+  const own = await startOpenBao(t);
+  const { transit } = observe(t, own.access, own.transitKey);
+  const context = userContext();
+  const old = await sealOne(transit, context, "old");
+  await own.root({ method: "POST", path: "transit/keys/keyrow/rotate", body: {} });
+  await own.root({ method: "POST", path: "transit/keys/keyrow/config", body: { min_decryption_version: 2 } });
+  const fresh = observe(t, own.access, own.transitKey).transit;
+  await fresh.check();
+  t.is(fresh.state(old.keyId), "retired");
+  isCannotOpen(t, await openOne(fresh, { ...old, context }));
+  // Who knew it before asks OpenBao, which refuses.
+  isCannotOpen(t, await openOne(transit, { ...old, context }));
+  t.is(transit.availability, "closed");
+});
+
+test.serial("a key that was lost and made anew opens nothing of the old one's, and takes it for another", async (t) => {
+  const own = await startOpenBao(t);
+  const before = observe(t, own.access, own.transitKey).transit;
+  const context = userContext();
+  const lost = await sealOne(before, context, "lost");
+  await own.root({ method: "POST", path: "transit/keys/keyrow/config", body: { deletion_allowed: true } });
+  await own.root({ method: "DELETE", path: "transit/keys/keyrow" });
+  // Its age is told in seconds.
+  for (const second = new Date().getSeconds(); new Date().getSeconds() === second; ) await new Promise(setImmediate);
+  await own.root({ method: "POST", path: "transit/keys/keyrow", body: { type: "aes256-gcm96", derived: true } });
+  const after = observe(t, own.access, own.transitKey).transit;
+  await after.check();
+  t.is(after.state(lost.keyId), "replaced");
+  isCannotOpen(t, await openOne(after, { ...lost, context }));
+  t.not((await sealOne(after, context, "new")).keyId, lost.keyId);
+});
+
+test.serial("a key that is not derived is refused, for it binds nothing", async (t) => {
+  const own = await startOpenBao(t);
+  await own.root({ method: "POST", path: "transit/keys/plain", body: { type: "aes256-gcm96" } });
+  const { transit } = observe(t, own.rootAccess, { mount: "transit", key: "plain" });
+  const error = await t.throwsAsync(transit.check());
+  t.is((error as KeyrowError).code, "TRANSIT_UNBOUND");
+  t.regex((error as KeyrowError).hint ?? "", /derived=true/);
+});
+
+test.serial(
+  "an OpenBao restored from an older backup: newer values wait, none is lost, and the log says so",
+  async (t) => {
+    const own = await startOpenBao(t);
+    const { transit, log } = observe(t, own.access, own.transitKey);
+    const context = userContext();
+    const old = await sealOne(transit, context, "old");
+    await own.copyData();
+    await own.root({ method: "POST", path: "transit/keys/keyrow/rotate", body: {} });
+    await until(t, async () => (await transit.current()).includes(":v2:"));
+    const fresh = await sealOne(transit, context, "new");
+    t.regex(fresh.keyId, /:v2:/);
+    await own.restoreData();
+    await until(t, async () => (await openOne(transit, { ...old, context })) === "old");
+    const answer = await openOne(transit, { ...fresh, context });
+    t.is((answer as KeyrowError).code, "CIPHER_UNAVAILABLE");
+    t.is(transit.state(fresh.keyId), "too-new");
+    t.true(log().some(({ msg }) => String(msg).includes("newer state of OpenBao's key")));
+    t.is(await openOne(transit, { ...old, context }), "old", "the others go on");
+    t.is(transit.availability, "closed");
+  },
+);
+
+test.serial("a token that was revoked costs its calls, and is fetched anew", async (t) => {
+  const own = await startOpenBao(t);
+  const { transit, states, log } = observe(t, own.access, own.transitKey);
+  await transit.check();
+  const { data } = await own.root({ method: "LIST", path: "auth/token/accessors" });
+  for (const accessor of data.keys) {
+    const { data: found } = await own.root({ path: "auth/token/lookup-accessor", body: { accessor } });
+    if (found.policies.includes("keyrow-server")) {
+      await own.root({ method: "POST", path: "auth/token/revoke-accessor", body: { accessor } });
+    }
+  }
+  const refused = await t.throwsAsync(sealOne(transit, userContext(), "value"));
+  t.is((refused as KeyrowError).code, "CIPHER_UNAVAILABLE");
+  await until(t, async () => transit.availability === "closed");
+  t.is((await sealOne(transit, userContext(), "value")).encrypted.slice(0, 9), "vault:v1:");
+  t.deepEqual(states, ["closed", "open", "half-open", "closed"]);
+  t.true(log().some(({ status, msg }) => status === 403 && msg === "OpenBao is away"));
+});
+
+test.serial("a token is renewed before it ends", async (t) => {
+  const own = await startOpenBao(t);
+  await own.root({
+    method: "POST",
+    path: "auth/approle/role/keyrow-server",
+    body: { token_period: "2s", token_policies: ["keyrow-server"], token_no_default_policy: true },
+  });
+  const { transit, states } = observe(t, own.access, own.transitKey);
+  await transit.check();
+  const uses = async () => {
+    const { data } = await own.root({ method: "LIST", path: "auth/token/accessors" });
+    const ages: number[] = [];
+    for (const accessor of data.keys) {
+      const { data: found } = await own.root({ path: "auth/token/lookup-accessor", body: { accessor } });
+      if (found.policies.includes("keyrow-server")) ages.push(found.last_renewal_time ?? 0);
+    }
+    return Math.max(0, ...ages);
+  };
+  const first = await uses();
+  await until(t, async () => (await uses()) > first + 2);
+  await sealOne(transit, userContext(), "value");
+  t.deepEqual(states, ["closed"], "nobody noticed");
+});
+
+test.serial("nothing of a value, a token or a key is in OpenBao's audit file or in the log", async (t) => {
+  const own = await startOpenBao(t);
+  const { transit, log } = observe(t, own.access, own.transitKey);
+  const value = "a-value-that-is-easily-found";
+  const context = userContext();
+  const sealed = await sealOne(transit, context, value);
+  await openOne(transit, { ...sealed, context });
+  await own.stop();
+  await t.throwsAsync(sealOne(transit, context, value));
+  const { readFileSync } = await import("node:fs");
+  const audit = readFileSync(`${own.directory}/audit.log`, "utf8");
+  t.true(audit.length > 0);
+  for (const text of [audit, JSON.stringify(log())]) {
+    t.false(text.includes(value) || text.includes(Buffer.from(value).toString("base64")));
+  }
+});
+
+// What a real OpenBao can't be made to do.
+for (const fault of ["silence", "garbage", "no answer's form", "cut"] as const) {
+  test.serial(
+    `${fault} instead of an answer: calls fail with CIPHER_UNAVAILABLE, later ones at once, until it is over`,
+    async (t) => {
+      const door = await makeFaulty(t, bao.access);
+      const { transit, states } = observe(t, door.access, bao.transitKey);
+      const context = userContext();
+      const sealed = await sealOne(transit, context, "value");
+      door.set(fault);
+      const started = performance.now();
+      t.is(((await t.throwsAsync(sealOne(transit, context, "value"))) as KeyrowError).code, "CIPHER_UNAVAILABLE");
+      t.true(performance.now() - started < 2_000, "a request never waits longer than that");
+      const calls = door.calls();
+      t.not(transit.availability, "closed");
+      t.is(((await openOne(transit, { ...sealed, context })) as KeyrowError).code, "CIPHER_UNAVAILABLE");
+      t.true(door.calls() - calls <= 1, "nobody asks but a probe");
+      door.set("none");
+      await until(t, async () => transit.availability === "closed");
+      t.is(await openOne(transit, { ...sealed, context }), "value");
+      t.is(states.at(-1), "closed");
+    },
+  );
+}
+
+test.serial("a server that stumbles once is asked once more, and nobody notices", async (t) => {
+  const door = await makeFaulty(t, bao.access);
+  const { transit, states } = observe(t, door.access, bao.transitKey);
+  await transit.check();
+  door.set("stumble once");
+  t.is((await transit.seal([{ context: userContext(), value: "value" }])).length, 1);
+  t.deepEqual(states, ["closed"]);
+});
+
+test.serial("a refusal is not asked again", async (t) => {
+  const door = await makeFaulty(t, { ...bao.access, login: { token: "no-such-token" } });
+  const { transit } = observe(t, door.access, bao.transitKey);
+  t.is(((await t.throwsAsync(transit.check())) as KeyrowError).code, "CIPHER_UNAVAILABLE");
+  // The look-up of the token, and one call with it.
+  t.true(door.calls() <= 2);
+});
+
+test.serial("an OpenBao that is sealed, stopped and started again is away and back", async (t) => {
+  const own = await startOpenBao(t);
+  const { transit, log } = observe(t, own.access, own.transitKey);
+  const context = userContext();
+  const sealed = await sealOne(transit, context, "value");
+  for (const [leave, comeBack] of [
+    [own.seal, own.unseal],
+    [own.stop, own.start],
+    [own.kill, own.start],
+  ] as const) {
+    await leave();
+    t.is(((await openOne(transit, { ...sealed, context })) as KeyrowError).code, "CIPHER_UNAVAILABLE");
+    await comeBack();
+    await until(t, async () => transit.availability === "closed");
+    t.is(await openOne(transit, { ...sealed, context }), "value");
+  }
+  const told = log().flatMap(({ level, msg }) => (level === "debug" || level === "trace" ? [] : [msg]));
+  t.deepEqual(told, Array(3).fill(["OpenBao is away", "OpenBao is back"]).flat(), "one line for each change");
+});
+
+async function until(t: { fail(message: string): unknown }, holds: () => Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + 30_000;
+  for (;;) {
+    if (await holds().catch(() => false)) return;
+    if (Date.now() > deadline) {
+      t.fail("it never came about");
+      throw new Error("waited too long");
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
