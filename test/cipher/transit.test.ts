@@ -20,10 +20,7 @@ ava.before(async () => {
   shared = observe(file, bao.access, bao.transitKey).transit;
 });
 ava.after.always(async () => {
-  // Nothing of theirs keeps the process alive.
-  const alive = setInterval(() => undefined, 1_000);
   for (const end of teardowns) await end();
-  clearInterval(alive);
 });
 
 const local = createLocalCipher(localKey("local:20260101-00000001"));

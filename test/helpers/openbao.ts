@@ -64,7 +64,12 @@ export interface TestOpenBao {
 export async function startOpenBao(t: Pick<ExecutionContext, "teardown">): Promise<TestOpenBao> {
   const [program, origin] = [await openBaoProgram(), await openBaoTemplate()];
   const temporary = makeTemporaryDirectory("keyrow-openbao-");
-  t.teardown(() => removeWithServers(temporary));
+  // What runs beside a process does not keep it alive, and a test waits for just that.
+  const alive = setInterval(() => undefined, 1_000);
+  t.teardown(async () => {
+    await removeWithServers(temporary);
+    clearInterval(alive);
+  });
   const home = join(temporary, OPENBAO);
   await execa("cp", ["-a", origin, home]);
   const socket = socketOf(home);

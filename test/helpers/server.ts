@@ -48,8 +48,9 @@ export interface TestServer {
 export interface TestServerOptions {
   readonly env?: Record<string, string>;
   readonly cipher?: Cipher;
-  /** The part of it that may be away. */
+  /** The part of it that may be away, and how it is checked then. */
   readonly transit?: Transit;
+  readonly check?: () => Promise<void>;
   readonly database?: TestDatabase;
   /** Whose token GraphiQL starts with. */
   readonly graphiqlUser?: string;
@@ -94,7 +95,7 @@ async function startOn(database: TestDatabase, options: TestServerOptions): Prom
   const token: TestServer["token"] = (userId, claims = {}) => sign({ userId, expiresIn: 600, ...claims });
   const serving = await serve(config, {
     databaseUrl: database.url("keyrow_authenticator"),
-    ring: { cipher, transit: options.transit, check: () => cipher.check() },
+    ring: { cipher, transit: options.transit, check: options.check ?? (() => cipher.check()) },
     rules,
     log,
     graphiqlToken: options.graphiqlUser === undefined ? undefined : token(options.graphiqlUser),
