@@ -51,7 +51,7 @@ export function retire(config: Config, keyId: string): Promise<void> {
   return withCommandRing(config, "ADMIN_DATABASE_URL", async (ring) => {
     const { openBao, locals } = ring;
     const [newest] = locals;
-    if (keyId === (await newest?.current())) throw sealing();
+    if ([await newestOf(ring), await newest?.current()].includes(keyId)) throw sealing();
     if (openBao !== undefined && versionOf(openBao.place, keyId) !== undefined) {
       const { place } = openBao;
       const retired = versionOf(place, keyId) ?? 0;

@@ -1,0 +1,240 @@
+import { createSecretKey } from "node:crypto";
+import { readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import ava, { type ExecutionContext } from "ava";
+import { addKey, createKeyFile, readKeyFile } from "../src/cipher/keyfile.ts";
+import { createKeyring } from "../src/cipher/keyring.ts";
+import { createLocalCipher } from "../src/cipher/local.ts";
+import { observe } from "./cipher/openbao.ts";
+import { createLogin, keyrow } from "./helpers/admin.ts";
+import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts";
+import { createTestDatabase } from "./helpers/database.ts";
+import { openBaoTest, startOpenBao } from "./helpers/openbao.ts";
+import { asAdmin } from "./helpers/server.ts";
+import { makeOwner, opened, rowsOf, store, worker } from "./reseal/stage.ts";
+
+/** A database, a key file, and the environment of an operator's commands on them. */
+async function stage(t: ExecutionContext) {
+  const database = await createTestDatabase();
+  const login = await createLogin(database, "keyrow_admin");
+  const directory = makeTemporaryDirectory("keyrow-keys-");
+  t.teardown(async () => {
+    await login.drop();
+    await database.drop();
+    await removeWithServers(directory);
+  });
+  const keyFile = join(directory, "keys.json");
+  await createKeyFile(keyFile);
+  const env = {
+    PATH: process.env.PATH ?? "",
+    ADMIN_DATABASE_URL: login.url,
+    WORKER_DATABASE_URL: database.url("keyrow_worker"),
+    KEYROW_KEY_FILE: keyFile,
+    KEYROW_DATA_DIR: join(directory, "none"),
+  };
+  const locals = async () => createKeyring((await readKeyFile(keyFile)).map(createLocalCipher));
+  const db = await worker(t, database);
+  const owner = await makeOwner(database);
+  return { database, db, owner, keyFile, env, locals };
+}
+
+ava("keys status is a table of every key in use, and everything as JSON", async (t) => {
+  const { database, db, owner, env, locals, keyFile } = await stage(t);
+  await store(database, db, await locals(), owner, 3);
+  const [old] = await readKeyFile(keyFile);
+  const rotated = await keyrow(["keys", "rotate"], env);
+  t.is(rotated.exitCode, 0);
+  const newest = rotated.stdout.trim();
+  t.is((await readKeyFile(keyFile))[0]?.id, newest);
+  t.is(statSync(keyFile).mode & 0o777, 0o600);
+  const { stdout, exitCode } = await keyrow(["keys", "status"], env);
+  t.is(exitCode, 0);
+  const lines = stdout.trimEnd().split("\n");
+  t.regex(lines[0] ?? "", /^KEY +ROWS +OLDEST +NEWEST +OPENS$/);
+  t.regex(lines[1] ?? "", new RegExp(`^${old?.id} +3 +\\d{4}-.*Z +\\d{4}-.*Z +yes, and waits to be moved$`));
+  t.regex(lines[2] ?? "", new RegExp(`^${newest} +0 +- +- +yes, and seals$`));
+  const { keys } = JSON.parse((await keyrow(["keys", "status", "--json"], env)).stdout);
+  t.like(keys, [
+    { keyId: old?.id, rows: 3, state: "held", seals: false },
+    { keyId: newest, rows: 0, state: "held", seals: true },
+  ]);
+});
+
+ava("rewrap moves what older keys have sealed, retire then ends the old key, and not before", async (t) => {
+  const { database, db, owner, env, locals, keyFile } = await stage(t);
+  const stored = await store(database, db, await locals(), owner, 30);
+  const [old] = await readKeyFile(keyFile);
+  const oldId = old?.id ?? "";
+  await addKey(keyFile);
+  const early = await keyrow(["keys", "retire", oldId], env);
+  t.is(early.exitCode, 1);
+  t.regex(early.stderr, /^error: 30 rows need this key\nhint: `keyrow rewrap` moves them/);
+  const moved = await keyrow(["rewrap"], env);
+  t.deepEqual([moved.stdout, moved.exitCode], ["moved  30 rows\n", 0]);
+  t.deepEqual(
+    await opened(
+      db,
+      await locals(),
+      stored.map(({ id }) => id),
+    ),
+    stored.map(({ value }) => value),
+  );
+  const again = await keyrow(["rewrap", "--json"], env);
+  t.deepEqual(JSON.parse(again.stdout), { moved: 0, failed: [], left: 0 });
+  const retired = await keyrow(["keys", "retire", oldId], env);
+  t.deepEqual([retired.stdout, retired.exitCode], [`retired  ${oldId}\n`, 0]);
+  t.false((await readKeyFile(keyFile)).some(({ id }) => id === oldId));
+  t.regex(readFileSync(keyFile, "utf8"), new RegExp(`"id": "${oldId}"[^}]*"retiredAt"`), "the key is kept");
+  t.regex((await keyrow(["keys", "retire", oldId], env)).stderr, /retired already/);
+});
+
+ava("the key that seals is never retired, nor one that is none", async (t) => {
+  const { env, keyFile } = await stage(t);
+  const [newest] = await readKeyFile(keyFile);
+  const refused = await keyrow(["keys", "retire", newest?.id ?? ""], env);
+  t.is(refused.exitCode, 2);
+  t.regex(refused.stderr, /^error: this key seals new values, so it can't be retired\nhint: /);
+  for (const id of ["local:20010101-00000000", "legacy", "transit:transit/keyrow:v1:20260101T000000Z", "'; drop"]) {
+    const { stderr, exitCode } = await keyrow(["keys", "retire", id], env);
+    t.is(exitCode, 2);
+    t.regex(stderr, /^error: there is no such key, or it is retired already\n/);
+  }
+  t.is((await readKeyFile(keyFile)).length, 1);
+});
+
+ava("rows of a lost key are listed, by name, and all others go on", async (t) => {
+  const { database, db, owner, env, locals, keyFile } = await stage(t);
+  await store(database, db, await locals(), owner, 3, "kept");
+  const lost = createLocalCipher({ id: "local:20200202-0000dead", key: createSecretKey(Buffer.alloc(32, 7)) });
+  const gone = await store(database, db, lost, owner, 3, "lost");
+  const { stdout, exitCode } = await keyrow(["keys", "status", "--rows"], env);
+  t.is(exitCode, 1, "for some values don't open");
+  t.regex(stdout, /local:20200202-0000dead +3 .* no: the key is not here/);
+  const table = stdout.slice(stdout.indexOf("ID"));
+  t.deepEqual(
+    gone.filter(({ id }) => !table.includes(`lost/${id}`)),
+    [],
+  );
+  t.false(table.includes("kept/"));
+  const { rows } = JSON.parse((await keyrow(["keys", "status", "--rows", "--json"], env)).stdout);
+  t.deepEqual(rows.map(({ id }: { id: string }) => id).sort(), gone.map(({ id }) => id).sort());
+  t.like(rows[0], { keyId: "local:20200202-0000dead", state: "missing", provider: "lost" });
+  // A rewrap leaves them alone.
+  await addKey(keyFile);
+  t.is((await keyrow(["rewrap"], env)).stdout, "moved  3 rows\n");
+  t.deepEqual(
+    new Set(
+      (
+        await rowsOf(
+          db.pool,
+          gone.map(({ id }) => id),
+        )
+      ).map(({ key_id }) => key_id),
+    ),
+    new Set(["local:20200202-0000dead"]),
+  );
+});
+
+ava("a value that does not open is left, named, and makes the exit code 1", async (t) => {
+  const { database, db, owner, env, locals, keyFile } = await stage(t);
+  const [bad, other] = await store(database, db, await locals(), owner, 3);
+  const [row] = await rowsOf(db.pool, [other?.id ?? ""]);
+  await db.pool.query("update public.user_credentials set encrypted_value = $2 where id = $1", [
+    bad?.id,
+    row?.encrypted_value,
+  ]);
+  await addKey(keyFile);
+  const { stdout, exitCode } = await keyrow(["rewrap"], env);
+  t.is(stdout, `moved  2 rows\nclosed 1 row: ${bad?.id}\n`);
+  t.is(exitCode, 1);
+});
+
+ava("rewrap says what it needs, and is refused for any other login than the worker's", async (t) => {
+  const { database, env } = await stage(t);
+  for (const [args, message] of [
+    [["--to", "nowhere"], /^error: there is no such place to move values to/],
+    [["--to", "transit"], /^error: values can't be moved there: no OpenBao is configured/],
+    [["--rate", "0"], /^error: .*--rate/],
+    [["--from-legacy"], /^error: --from-legacy goes with the legacy key/],
+    [["--legacy-key-file", "x"], /^error: --from-legacy goes with the legacy key/],
+    [["--from-legacy", "--legacy-transit-key", "x"], /^error: that is not the name of a Transit key/],
+  ] as const) {
+    const { stderr, exitCode } = await keyrow(["rewrap", ...args], env);
+    t.regex(stderr, message);
+    t.is(exitCode, 2);
+  }
+  const other = await keyrow(["rewrap"], { ...env, WORKER_DATABASE_URL: database.url("keyrow_authenticator") });
+  t.regex(other.stderr, /^error: the worker can't run as the login keyrow_authenticator\nhint: .*keyrow_worker/);
+  const { KEYROW_KEY_FILE: _, ...without } = env;
+  t.regex(
+    (await keyrow(["rewrap"], without)).stderr,
+    /^error: KEYROW_KEY_FILE: it is not set; with WORKER_DATABASE_URL/,
+  );
+});
+
+openBaoTest("from local keys to Transit, to its next version, and back: every value opens all the way", async (t) => {
+  const bao = await startOpenBao(t);
+  const { database, db, owner, env, locals } = await stage(t);
+  const asServer = "roleId" in bao.access.login ? bao.access.login : { roleId: "", secretId: "" };
+  const vault = {
+    ...env,
+    BAO_ADDR: bao.access.address,
+    BAO_ROLE_ID: asServer.roleId,
+    BAO_SECRET_ID: asServer.secretId,
+  };
+  const root = {
+    ...env,
+    BAO_ADDR: bao.access.address,
+    BAO_TOKEN: "token" in bao.rootAccess.login ? bao.rootAccess.login.token : "",
+  };
+  const stored = await store(database, db, await locals(), owner, 20);
+  const ids = stored.map(({ id }) => id);
+  const values = stored.map(({ value }) => value);
+  const { transit } = observe(t, bao.access, bao.transitKey);
+  const keyIds = async () => [...new Set((await rowsOf(db.pool, ids)).map(({ key_id }) => key_id))];
+
+  t.is((await keyrow(["rewrap"], vault)).stdout, "moved  20 rows\n");
+  const [first = ""] = await keyIds();
+  t.regex(first, /^transit:transit\/keyrow:v1:/);
+  t.deepEqual(await opened(db, transit, ids), values);
+
+  const refused = await keyrow(["keys", "rotate"], vault);
+  t.is(refused.exitCode, 1);
+  t.regex(
+    refused.stderr,
+    /^error: OpenBao does not allow this login to use transit\/keys\/keyrow\/rotate\nhint: .*docs\/openbao\.md/,
+  );
+  const second = (await keyrow(["keys", "rotate"], root)).stdout.trim();
+  t.regex(second, /^transit:transit\/keyrow:v2:/);
+  t.regex((await keyrow(["keys", "retire", first], root)).stderr, /^error: 20 rows need this key/);
+  t.is((await keyrow(["rewrap"], vault)).stdout, "moved  20 rows\n");
+  t.deepEqual(await keyIds(), [second]);
+  t.deepEqual(await opened(db, transit, ids), values);
+  t.regex((await keyrow(["keys", "retire", second], root)).stderr, /^error: this key seals new values/);
+  t.is((await keyrow(["keys", "retire", first], root)).stdout, `retired  ${first}\n`);
+  t.is((await bao.root({ path: "transit/keys/keyrow" })).data.min_decryption_version, 2);
+
+  t.is((await keyrow(["rewrap", "--to", "local"], vault)).stdout, "moved  20 rows\n");
+  t.deepEqual(await opened(db, await locals(), ids), values);
+  const { rows } = await asAdmin(
+    database,
+    "select count(*)::int as n from public.activity_logs where action <> 'CREDENTIAL_CREATED'",
+  );
+  t.is(rows[0].n, 0, "no rewrap is a rotation, or on the record as one");
+});
+
+openBaoTest("while OpenBao is away the status says so, and a rewrap says what to do", async (t) => {
+  const bao = await startOpenBao(t);
+  const { database, db, owner, env } = await stage(t);
+  const { transit } = observe(t, bao.access, bao.transitKey);
+  await store(database, db, transit, owner, 3);
+  await bao.stop();
+  const login = "roleId" in bao.access.login ? bao.access.login : { roleId: "", secretId: "" };
+  const vault = { ...env, BAO_ADDR: bao.access.address, BAO_ROLE_ID: login.roleId, BAO_SECRET_ID: login.secretId };
+  const status = await keyrow(["keys", "status"], vault);
+  t.regex(status.stdout, /transit:transit\/keyrow:v1:\w+ +3 .* not now: OpenBao is away/);
+  t.is(status.exitCode, 0);
+  const moved = await keyrow(["rewrap"], vault);
+  t.is(moved.exitCode, 1);
+  t.regex(moved.stderr, /^error: values can't be sealed or opened right now. Try again later.\n/);
+});
