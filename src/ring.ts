@@ -45,6 +45,9 @@ export function createRing({ localKeys, openBao, fallback, log, meters }: RingPa
     const cipher = createKeyring(locals);
     return { cipher, locals, transit: undefined, check: () => cipher.check(), close: async () => undefined };
   }
+  if (isOpenToOthers(openBao.access.address)) {
+    log.warn("values travel to OpenBao unencrypted, for BAO_ADDR begins with http: use https");
+  }
   const client = createOpenBaoClient(openBao.access);
   const tokens = createTokenKeeper(client, openBao.access.login);
   const transit = createTransit({ client, tokens, place: openBao.place, log, ...meters });
@@ -62,6 +65,12 @@ export function createRing({ localKeys, openBao, fallback, log, meters }: RingPa
     check: () => cipher.check().catch(unlessAway),
     close: () => transit.close(),
   };
+}
+
+/** Whether others on the way can read along. */
+function isOpenToOthers(address: string): boolean {
+  const { protocol, hostname } = new URL(address);
+  return protocol === "http:" && !/^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname);
 }
 
 function unlessAway(error: unknown): void {

@@ -6,6 +6,8 @@ import type { Ring } from "../ring.ts";
 import { run } from "./run.ts";
 
 const INTERVAL_MS = 2_000;
+// What does not open now will hardly open in two seconds.
+const FAILED_MS = 60_000;
 // Small and slow: requests go first.
 const BATCH = 100;
 const ROWS_PER_SECOND = 1_000;
@@ -33,7 +35,8 @@ export function startHealing(parts: HealParts): Healing {
   let healing = Promise.resolve();
   let told = "";
 
-  async function heal(): Promise<void> {
+  /** Gives how long to wait until the next time. */
+  async function heal(): Promise<number> {
     try {
       const { moved, failed } = await healOnce(parts, stopping.signal);
       if (moved > 0) parts.log.info({ values: moved }, "moved to Transit");
@@ -41,17 +44,19 @@ export function startHealing(parts: HealParts): Healing {
       const news = [...failed].sort().join();
       if (news !== told && failed.size > 0) parts.log.error({ values: failed.size }, "values that can't be moved");
       told = news;
+      return moved === 0 && failed.size > 0 ? FAILED_MS : INTERVAL_MS;
     } catch (error) {
       const away = error instanceof KeyrowError && error.code === "CIPHER_UNAVAILABLE";
       if (!away) parts.log.warn({ error }, "healing will be tried again");
+      return INTERVAL_MS;
     }
   }
 
-  function later(): void {
+  function later(ms: number): void {
     if (stopping.signal.aborted) return;
     timer = setTimeout(() => {
       healing = heal().then(later);
-    }, INTERVAL_MS);
+    }, ms);
   }
 
   healing = heal().then(later);

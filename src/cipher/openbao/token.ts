@@ -33,20 +33,20 @@ export function createTokenKeeper(client: OpenBaoClient, login: OpenBaoLogin): T
     clearTimeout(timer);
     // 0: it never ends.
     if (closed || seconds === 0) return;
-    timer = setTimeout(() => void renew(token), Math.min((seconds * 1_000 * 2) / 3, MOST_WAIT_MS));
+    timer = setTimeout(() => void renew(token, seconds), Math.min((seconds * 1_000 * 2) / 3, MOST_WAIT_MS));
     timer.unref();
   }
 
-  async function renew(token: string): Promise<void> {
+  async function renew(token: string, before: number): Promise<void> {
     try {
       const answer = await client.call({ method: "POST", path: "auth/token/renew-self", token, body: {} });
       const { lease_duration: seconds, renewable } = read(auth, answer.auth);
-      // At the end of its longest time it is given less and less: then another is fetched.
-      if (renewable && seconds > 10) return renewLater(token, seconds);
+      // At the end of its longest time it is given less and less: then an AppRole fetches another.
+      if (renewable && (seconds >= before / 2 || "token" in login)) return renewLater(token, seconds);
     } catch (error) {
       const refused = error instanceof OpenBaoFault && error.kind === "status" && (error.status ?? 0) < 500;
       if (!refused && !closed) {
-        timer = setTimeout(() => void renew(token), RETRY_MS);
+        timer = setTimeout(() => void renew(token, before), RETRY_MS);
         timer.unref();
         return;
       }
