@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync } from "node:fs";
-import { open, rename } from "node:fs/promises";
+import { closeSync, statSync } from "node:fs";
+import { open, rename, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createOpenBaoClient, type OpenBaoClient } from "../../cipher/openbao/client.ts";
@@ -54,6 +54,8 @@ export const addressOf = (socket: string): string => `unix://${socket.split("/")
 /** Runs an OpenBao until it answers. Throws EMBEDDED_OPENBAO, naming the log file, when it does not. */
 export async function runOpenBao(options: OpenBaoOptions): Promise<OpenBaoProcess> {
   await writeConfiguration(options);
+  // That of one that was killed: who reads it next must not be told a pid that may be another's.
+  await rm(join(options.home, PID_FILE), { force: true });
   const child = launch(options);
   const exited = keepWithUs(child, "SIGTERM");
   let stopping: Promise<void> | undefined;
@@ -108,7 +110,7 @@ async function ready(exited: Promise<void>, options: OpenBaoOptions): Promise<vo
   const client = clientOf(socket);
   try {
     for (const deadline = Date.now() + READY_PATIENCE; ; await Promise.race([watch, sleep(10)])) {
-      if (await isReady(client)) return;
+      if (hasSaidPid(home) && (await isReady(client))) return;
       if (gone || signal?.aborted || Date.now() > deadline) {
         throw new KeyrowError("EMBEDDED_OPENBAO", { hint: `Its log ${logFileOf(home)} says why.` });
       }
@@ -116,6 +118,11 @@ async function ready(exited: Promise<void>, options: OpenBaoOptions): Promise<vo
   } finally {
     await client.close();
   }
+}
+
+/** It does that when it listens, and a moment after. */
+function hasSaidPid(home: string): boolean {
+  return (statSync(join(home, PID_FILE), { throwIfNoEntry: false })?.size ?? 0) > 0;
 }
 
 /** A client of the server behind a socket. */
