@@ -1,10 +1,11 @@
 import type pg from "pg";
 import type { Config } from "./config.ts";
-import { createPool, unreachable } from "./database.ts";
+import { createPool } from "./database.ts";
 import { withEmbeddedDatabase } from "./embedded-database.ts";
 import { KeyrowError } from "./errors.ts";
 import { readSecrets } from "./secrets.ts";
 import { fromDatabaseError } from "./sql-errors.ts";
+import { unreachable } from "./unreachable.ts";
 import { unknownUser } from "./users.ts";
 
 // As for a request, only that nobody has claims. Until the transaction ends: a pooler may give the session to others.

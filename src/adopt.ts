@@ -6,8 +6,8 @@ import { type Finding, shown, tableOf } from "./adopt/finding.ts";
 import { identityFindings } from "./adopt/identity.ts";
 import { objectFindings, versionFinding } from "./adopt/objects.ts";
 import { rightFindings } from "./adopt/rights.ts";
-import { unreachable } from "./database.ts";
 import { withConnection } from "./setup.ts";
+import { unreachable } from "./unreachable.ts";
 
 /** What the check of an application's database comes to. */
 export interface Adoption {

@@ -223,31 +223,3 @@ export async function isAlive(pool: pg.Pool): Promise<void> {
   const sign: pg.QueryConfig & pg.ClientConfig = { text: "select", query_timeout: OPENING_MS };
   await pool.query(sign);
 }
-
-const reasons: Readonly<Record<string, string>> = {
-  ECONNREFUSED: "nothing listens there",
-  ENOENT: "nothing listens there",
-  ENOTFOUND: "its host name is not known",
-  EAI_AGAIN: "its host name is not known",
-  ETIMEDOUT: "it does not answer",
-  "28P01": "the password is wrong",
-  "28000": "the login is not allowed there",
-  "3D000": "there is no such database",
-  "42501": "the login lacks a right",
-  "57P03": "it is starting up",
-};
-
-/** DATABASE_UNREACHABLE for an error of connecting, with place and reason and without the password; else undefined. */
-export function unreachable(url: string, error: unknown): KeyrowError | undefined {
-  const { code, message = "" } = error as { code?: string; message?: string };
-  const timeout = message.startsWith("timeout exceeded when trying to connect");
-  const reason = timeout ? "it does not answer" : reasons[code ?? ""];
-  if (reason === undefined) return undefined;
-  const { hostname, port, pathname, searchParams } = new URL(url);
-  const host = searchParams.get("host") ?? (hostname || "localhost");
-  return new KeyrowError("DATABASE_UNREACHABLE", {
-    message: `The database ${pathname.slice(1)} at ${host}${port && `:${port}`} can't be used: ${reason}.`,
-    hint: "Check the address and that the server runs; `keyrow setup --print` makes logins and rights.",
-    cause: error,
-  });
-}

@@ -1,8 +1,8 @@
 import type pg from "pg";
-import { unreachable } from "./database.ts";
 import { KeyrowError } from "./errors.ts";
 import { refuseUnknown, type SchemaVersion, schemaVersion } from "./schema-version.ts";
 import { asOwner, migrate, withConnection } from "./setup.ts";
+import { unreachable } from "./unreachable.ts";
 
 /** Which migrations a database has. `url`: the login keyrow_migrate. Throws DATABASE_UNREACHABLE. */
 export function migrationStatus(url: string): Promise<SchemaVersion> {

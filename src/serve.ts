@@ -6,7 +6,7 @@ import { grafserv } from "postgraphile/grafserv/node";
 import { keyMissing, missingKeys } from "./census.ts";
 import type { Config } from "./config.ts";
 import { createCors } from "./cors.ts";
-import { createPool, cutOff, isAlive, unreachable } from "./database.ts";
+import { createPool, cutOff, isAlive } from "./database.ts";
 import { createPreset } from "./graphile.config.ts";
 import { graphiqlPage } from "./graphiql.ts";
 import { createExecutor } from "./graphql.ts";
@@ -23,6 +23,7 @@ import { createSession } from "./session.ts";
 import { createVerifier, type TokenRules } from "./token.ts";
 import { createToucher } from "./touch.ts";
 import { createTurns } from "./turns.ts";
+import { unreachable } from "./unreachable.ts";
 
 /** What a server needs besides its configuration. */
 export interface ServeParts {

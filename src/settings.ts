@@ -46,13 +46,22 @@ const yesOrNo = z
   .transform((word): boolean => words[word]);
 
 const text = z.string().regex(/^[\x21-\x7e]{1,255}$/, "it is not plain text of at most 255 characters without spaces");
+/**
+ * An address whose `sslmode` says what pg 8 does: it verifies the certificate in any of these modes, and warns at length
+ * that its next version will not.
+ */
+function verifying(address: string): string {
+  if (new URL(address).searchParams.get("uselibpqcompat") === "true") return address;
+  return address.replace(/(?<=[?&]sslmode=)(prefer|require|verify-ca)(?=[&#]|$)/, "verify-full");
+}
 const databaseUrl = z
   .string()
   .refine(
     (given) => URL.canParse(given) && /^postgres(ql)?:$/.test(new URL(given).protocol),
     "it is not an address of PostgreSQL",
   )
-  .refine((given) => URL.canParse(given) && new URL(given).pathname.length > 1, "it names no database");
+  .refine((given) => URL.canParse(given) && new URL(given).pathname.length > 1, "it names no database")
+  .transform(verifying);
 const origins = z
   .string()
   .transform((given) => given.split(",").map((one) => one.trim()))
@@ -131,7 +140,7 @@ export const settings = {
   }),
   DATABASE_URL: optional({
     description:
-      "The address of the database for `keyrow serve`, as the login keyrow_authenticator. Not read in embedded mode.",
+      "The address of the database for `keyrow serve`, as the login keyrow_authenticator. Not read in embedded mode. With any `sslmode` but `disable` and `no-verify` its certificate is verified, as by `verify-full`.",
     parser: databaseUrl,
     remedy: "give an address as in postgres://keyrow_authenticator:password@host:5432/database",
   }),

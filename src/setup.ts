@@ -26,9 +26,12 @@ function scramVerifier(password: string): string {
   return `SCRAM-SHA-256$${iterations}:${salt.toString("base64")}$${stored}:${hmac("Server Key").toString("base64")}`;
 }
 
+// What takes a connection and says nothing is no PostgreSQL.
+const CONNECTING_MS = 10_000;
+
 /** Runs `work` on a connection of its own and closes it, whatever happens. */
 export async function withConnection<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client({ connectionString: url });
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: CONNECTING_MS });
   // Without a listener, a connection that is lost between two statements ends the process.
   client.on("error", () => undefined);
   await client.connect();

@@ -1,4 +1,5 @@
 import { type ErrorCode, KeyrowError } from "./errors.ts";
+import { isConnectionFault } from "./unreachable.ts";
 
 /** What a violated constraint of Keyrow's own means to the caller. */
 const constraints: Readonly<Record<string, [code: ErrorCode, message: string]>> = {
@@ -40,16 +41,6 @@ const states: ReadonlyArray<[prefix: string, code: ErrorCode, message?: string]>
   ["58", "UNAVAILABLE"],
 ];
 
-// What the system says of a connection that can't be made, or is no more (errno(3), getaddrinfo(3), Node's own).
-const unreachable = new Set([
-  ...["ECONNREFUSED", "ECONNRESET", "ECONNABORTED", "EPIPE", "ENOTCONN", "ENOENT", "ETIMEDOUT", "EAGAIN"],
-  ...["EHOSTUNREACH", "EHOSTDOWN", "ENETUNREACH", "ENETDOWN", "ENETRESET", "EADDRNOTAVAIL", "EMFILE", "ENFILE"],
-  ...["ENOTFOUND", "EAI_AGAIN", "ERR_STREAM_DESTROYED", "ERR_SOCKET_CLOSED"],
-]);
-// What pg and its pool say of it, in words alone.
-const lost =
-  /^(Connection terminated|timeout exceeded when trying to connect|timeout expired|Query read timeout|Client (has encountered a connection error|was closed)|Cannot use a pool after)/;
-
 /** The catalogue's error for one that the database or its driver threw, without its text; undefined for any other. */
 export function fromDatabaseError(error: unknown): KeyrowError | undefined {
   if (!(error instanceof Error)) return undefined;
@@ -63,9 +54,7 @@ export function fromDatabaseError(error: unknown): KeyrowError | undefined {
     return new KeyrowError(meaning, { message });
   }
   // Before SQLSTATEs: EPIPE has five letters as well.
-  if ((typeof code === "string" && unreachable.has(code)) || lost.test(error.message)) {
-    return new KeyrowError("UNAVAILABLE");
-  }
+  if (isConnectionFault(error)) return new KeyrowError("UNAVAILABLE");
   if (typeof code === "string" && /^[0-9A-Z]{5}$/.test(code)) {
     const [, meaning, message] = states.find(([prefix]) => code.startsWith(prefix)) ?? [];
     return meaning && new KeyrowError(meaning, message === undefined ? {} : { message });

@@ -1,9 +1,10 @@
 import type pg from "pg";
 import type { Place } from "../plugins/encrypted-columns/seal.ts";
 import { credentialPlace } from "./credential-place.ts";
-import { createPool, unreachable } from "./database.ts";
+import { createPool } from "./database.ts";
 import { KeyrowError } from "./errors.ts";
 import { checkSchema } from "./schema-version.ts";
+import { unreachable } from "./unreachable.ts";
 
 /** The database as the worker sees it. */
 export interface WorkerDatabase {

@@ -129,6 +129,18 @@ const accepted: Array<[title: string, env: Environment, get: (config: Config) =>
     (it) => it.adminDatabaseUrl,
     "postgres://alice@db/app",
   ],
+  [
+    "an address whose sslmode verifies, as pg does without saying so",
+    { ADMIN_DATABASE_URL: "postgres://alice@db/app?a=1&sslmode=require&b=2" },
+    (it) => it.adminDatabaseUrl,
+    "postgres://alice@db/app?a=1&sslmode=verify-full&b=2",
+  ],
+  [
+    "an address whose sslmode is libpq's",
+    { ADMIN_DATABASE_URL: "postgres://alice@db/app?sslmode=require&uselibpqcompat=true" },
+    (it) => it.adminDatabaseUrl,
+    "postgres://alice@db/app?sslmode=require&uselibpqcompat=true",
+  ],
   ["none for DB admins, whose database is then the embedded one", {}, (it) => it.adminDatabaseUrl, undefined],
   ["a setting of the tests", { KEYROW_TEST_ANYTHING: "x" }, (it) => it.port, 5678],
   ["settings of others", { PGHOST: "x", JWTSOMETHING: "x", KEYROWX: "x" }, (it) => it.port, 5678],
