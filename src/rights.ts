@@ -1,11 +1,56 @@
 import type pg from "pg";
 import { KeyrowError } from "./errors.ts";
 
+// What has been granted to the login by name, less what the setup and the migrations grant to the server's. Each as
+// `grant` and `revoke` write it.
+const grantedToIt = `
+  select string_agg(lower(acl.privilege_type), ', ' order by acl.privilege_type)
+      || case c.relkind when 'S' then ' on sequence ' else ' on table ' end || format('%I.%I', n.nspname, c.relname)
+    from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace,
+      pg_catalog.aclexplode(c.relacl) acl
+    where acl.grantee = r.oid and c.relowner <> r.oid
+      and (n.nspname, c.relname, acl.privilege_type) <> ('graphile_migrate', 'migrations', 'SELECT')
+    group by c.relkind, n.nspname, c.relname
+  union all
+  select string_agg(format('%s (%I)', lower(acl.privilege_type), a.attname), ', ' order by a.attnum)
+      || ' on table ' || format('%I.%I', n.nspname, c.relname)
+    from pg_catalog.pg_attribute a join pg_catalog.pg_class c on c.oid = a.attrelid
+      join pg_catalog.pg_namespace n on n.oid = c.relnamespace, pg_catalog.aclexplode(a.attacl) acl
+    where acl.grantee = r.oid and c.relowner <> r.oid
+    group by n.nspname, c.relname
+  union all
+  select 'execute on function ' || f.name
+    from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace,
+      format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)) f (name),
+      pg_catalog.aclexplode(p.proacl) acl
+    where acl.grantee = r.oid and p.proowner <> r.oid
+      and (n.nspname, p.proname) not in (('keyrow', 'key_census'), ('keyrow', 'key_rows'), ('keyrow', 'touch'))
+  union all
+  select 'create on schema ' || quote_ident(n.nspname)
+    from pg_catalog.pg_namespace n, pg_catalog.aclexplode(n.nspacl) acl
+    where acl.grantee = r.oid and n.nspowner <> r.oid and acl.privilege_type = 'CREATE'
+  union all
+  select lower(acl.privilege_type) || ' on database ' || quote_ident(d.datname)
+    from pg_catalog.pg_database d, pg_catalog.aclexplode(d.datacl) acl
+    where d.datname = current_database() and acl.grantee = r.oid and d.datdba <> r.oid
+      and acl.privilege_type <> 'CONNECT'
+  union all
+  select lower(acl.privilege_type) || ' on parameter ' || p.parname
+    from pg_catalog.pg_parameter_acl p, pg_catalog.aclexplode(p.paracl) acl where acl.grantee = r.oid`;
+
+// From 16 on whoever takes a membership back has to say who gave it, unless a superuser did.
+const grantor = "case when m.grantor <> 10 then format(' granted by %s', m.grantor::regrole) end";
+const allowed = (role: string) => `${role}::regrole::text in ('keyrow_user', 'keyrow_anonymous')`;
+
 const query = `
   select
     session_user as login,
+    quote_ident(session_user) as "quotedLogin",
     r.rolsuper as superuser,
     r.rolbypassrls as bypass,
+    r.rolcreaterole as "createRole",
+    r.rolcreatedb as "createDatabase",
+    r.rolreplication as replication,
     exists (select from pg_catalog.pg_class c where c.relowner = r.oid) as owner,
     pg_catalog.pg_has_role(r.oid, 'keyrow_user', 'MEMBER') as member,
     pg_catalog.pg_has_role(r.oid, 'keyrow_user', 'USAGE') as inherits,
@@ -14,25 +59,94 @@ const query = `
       where other.oid <> r.oid
         and other.rolname not in ('keyrow_user', 'keyrow_anonymous')
         and pg_catalog.pg_has_role(r.oid, other.oid, 'MEMBER')
-      order by 1) as others
+      order by 1) as others,
+    -- Where the way to the others begins: the login's own memberships, and those of what it may become.
+    array(
+      select format('%s from %s%s', m.roleid::regrole, m.member::regrole, ${grantor})
+      from pg_catalog.pg_auth_members m
+      where (m.member = r.oid or ${allowed("m.member")}) and not ${allowed("m.roleid")}
+      order by 1) as surplus,
+    -- From 16 on a membership inherits or not by itself, whatever its login does; before, it has no such column.
+    array(
+      select format('%s to %s with inherit false%s', m.roleid::regrole, m.member::regrole, ${grantor})
+      from pg_catalog.pg_auth_members m
+      where m.member = r.oid and ${allowed("m.roleid")} and (to_jsonb(m) ->> 'inherit_option')::boolean
+      order by 1) as inheriting,
+    array(${grantedToIt} order by 1) as granted
   from pg_catalog.pg_roles r where r.rolname = session_user`;
+
+interface Rights {
+  readonly login: string;
+  readonly quotedLogin: string;
+  readonly superuser: boolean;
+  readonly bypass: boolean;
+  readonly createRole: boolean;
+  readonly createDatabase: boolean;
+  readonly replication: boolean;
+  readonly owner: boolean;
+  readonly member: boolean;
+  readonly inherits: boolean;
+  readonly others: readonly string[];
+  readonly surplus: readonly string[];
+  readonly inheriting: readonly string[];
+  readonly granted: readonly string[];
+}
 
 /** Refuses a login that may do more than a server needs: throws DATABASE_RIGHTS with what is too much and the remedy. */
 export async function checkRights(pool: pg.Pool): Promise<void> {
-  const { rows } = await pool.query(query);
-  const { login, superuser, bypass, owner, member, inherits, others } = rows[0];
-  const wrong = [
-    superuser && "it is a superuser",
-    bypass && "it bypasses row level security",
-    owner && "it owns tables",
-    // A superuser may become anybody: the list would tell nothing.
-    !superuser && others.length > 0 && `it may become ${others.join(", ")}`,
-    !member && "it may not become keyrow_user",
-    member && inherits && "it inherits the rights of keyrow_user",
-  ].filter((reason) => reason !== false);
+  const { rows } = await pool.query<Rights>(query);
+  const [rights] = rows;
+  if (rights === undefined) throw new KeyrowError("DATABASE_RIGHTS");
+  const wrong = reasons(rights);
   if (wrong.length === 0) return;
   throw new KeyrowError("DATABASE_RIGHTS", {
-    message: `The server can't run as the login ${login}: ${wrong.join("; ")}.`,
-    hint: "Connect as keyrow_authenticator, or as a login with its rights alone.",
+    message: `The server can't run as the login ${rights.login}: ${wrong.join("; ")}.`,
+    hint: remedy(rights),
   });
+}
+
+function reasons(it: Rights): string[] {
+  return [
+    it.superuser && "it is a superuser",
+    it.bypass && "it bypasses row level security",
+    it.createRole && "it may make roles and let itself into others",
+    it.createDatabase && "it may make databases",
+    it.replication && "it may replicate the whole server",
+    it.owner && "it owns tables",
+    // A superuser may become anybody: the list would tell nothing.
+    !it.superuser && it.others.length > 0 && `it may become ${it.others.join(", ")}`,
+    it.granted.length > 0 && `it has rights of its own: ${some(it.granted, ", ")}`,
+    !it.member && "it may not become keyrow_user",
+    it.member && it.inherits && "it inherits the rights of keyrow_user",
+  ].filter((reason) => reason !== false);
+}
+
+/** For the server's own login, what makes it right again; any other may be what it is for a reason. */
+function remedy(it: Rights): string {
+  if (it.login !== "keyrow_authenticator")
+    return "Connect as keyrow_authenticator, or as a login with its rights alone.";
+  const attributes = [
+    it.superuser && "nosuperuser",
+    it.bypass && "nobypassrls",
+    it.createRole && "nocreaterole",
+    it.createDatabase && "nocreatedb",
+    it.replication && "noreplication",
+  ].filter((attribute) => attribute !== false);
+  const statements = [
+    attributes.length > 0 && `alter role ${it.quotedLogin} ${attributes.join(" ")}`,
+    ...it.surplus.map((membership) => `revoke ${membership}`),
+    ...it.granted.map((right) => `revoke ${right} from ${it.quotedLogin}`),
+    it.owner && `reassign owned by ${it.quotedLogin} to whoever should own it`,
+    !it.member && `grant keyrow_user to ${it.quotedLogin}`,
+    it.member && it.inherits && !it.superuser && `alter role ${it.quotedLogin} noinherit`,
+    ...it.inheriting.map((membership) => `grant ${membership}`),
+  ].filter((statement) => statement !== false);
+  return `Let an admin of the database run: ${some(statements, "; ")}.`;
+}
+
+const MOST_NAMED = 5;
+
+function some(texts: readonly string[], separator: string): string {
+  const more = texts.length - MOST_NAMED;
+  return [...texts.slice(0, MOST_NAMED), ...(more > 0 ? [`and ${more} more`] : [])].join(separator);
 }

@@ -19,7 +19,7 @@ test.before(async () => {
 });
 test.after.always(async () => {
   await database?.drop();
-  for (const login of made) await run(testUrl("postgres", "postgres"), `drop role if exists ${login}`);
+  for (const login of made) await run(testUrl("postgres", "postgres"), `drop owned by ${login}; drop role ${login}`);
 });
 
 function run(url: string, text: string): Promise<pg.QueryResult> {
@@ -66,6 +66,15 @@ test("a login with the authenticator's rights alone may serve", async (t) => {
   t.is(await check("good", "noinherit", member), undefined);
 });
 
+test("neither what everybody may nor what the authenticator is granted is too much", async (t) => {
+  const granted = (login: string) => `${member(login)};
+    grant usage on schema keyrow, graphile_migrate to ${login};
+    grant select on graphile_migrate.migrations to ${login};
+    grant execute on function keyrow.key_census(), keyrow.key_rows(text), keyrow.touch(uuid[]) to ${login};
+    grant connect on database ${database.name} to ${login}`;
+  t.is(await check("granted", "noinherit", granted), undefined);
+});
+
 const wrong: Array<[name: string, attributes: string, more: (login: string) => string, reason: RegExp]> = [
   ["superuser", "noinherit superuser", member, /it is a superuser/],
   ["bypass", "noinherit bypassrls", member, /it bypasses row level security/],
@@ -109,6 +118,51 @@ const wrong: Array<[name: string, attributes: string, more: (login: string) => s
     /it may become pg_read_all_data/,
   ],
   ["by_way_of", "noinherit", (login) => `grant keyrow_authenticator to ${login}`, /it may become keyrow_authenticator/],
+  ["makes_roles", "noinherit createrole", member, /it may make roles and let itself into others/],
+  ["makes_databases", "noinherit createdb", member, /it may make databases/],
+  ["replicates", "noinherit replication", member, /it may replicate the whole server/],
+  [
+    "reads_a_table",
+    "noinherit",
+    (login) => `${member(login)}; grant select, delete on public.user_credentials to ${login}`,
+    /it has rights of its own: delete, select on table public\.user_credentials\.$/,
+  ],
+  [
+    "reads_a_column",
+    "noinherit",
+    (login) => `${member(login)}; grant select (encrypted_value) on public.user_credentials to ${login}`,
+    /rights of its own: select \(encrypted_value\) on table public\.user_credentials\.$/,
+  ],
+  [
+    "reads_the_whole_schema",
+    "noinherit",
+    (login) => `${member(login)}; grant select on all tables in schema public to ${login}`,
+    /rights of its own: select on table public\.\w+, .*, and \d+ more\.$/,
+  ],
+  [
+    "calls_a_function",
+    "noinherit",
+    (login) => `${member(login)}; grant execute on function keyrow.reveal_user_credentials(uuid[]) to ${login}`,
+    /rights of its own: execute on function keyrow\.reveal_user_credentials\(/,
+  ],
+  [
+    "makes_functions",
+    "noinherit",
+    (login) => `${member(login)}; grant create on schema keyrow to ${login}`,
+    /rights of its own: create on schema keyrow/,
+  ],
+  [
+    "makes_temporary_tables",
+    "noinherit",
+    (login) => `${member(login)}; grant temporary on database ${database.name} to ${login}`,
+    /rights of its own: temporary on database keyrow_test_/,
+  ],
+  [
+    "turns_triggers_off",
+    "noinherit",
+    (login) => `${member(login)}; grant set on parameter session_replication_role to ${login}`,
+    /rights of its own: set on parameter session_replication_role/,
+  ],
   [
     "several",
     "inherit bypassrls",

@@ -4,8 +4,11 @@ import { fileURLToPath } from "node:url";
 import test, { type ExecutionContext } from "ava";
 import { execa } from "execa";
 import { createKeyFile } from "../src/cipher/keyfile.ts";
+import { createPool } from "../src/database.ts";
 import { startEmbedded } from "../src/embedded/server.ts";
+import type { KeyrowError } from "../src/errors.ts";
 import { secretKey } from "../src/jwt-key.ts";
+import { checkRights } from "../src/rights.ts";
 import { withConnection } from "../src/setup.ts";
 import { createSigner } from "../src/token.ts";
 import { keyrow as asAdmin } from "./helpers/admin.ts";
@@ -113,6 +116,7 @@ async function goesAllTheWay(t: ExecutionContext, server: Server): Promise<void>
 
   await servesAdmins(t, server, env);
   await refusesLogins(t, server, env);
+  await mendsLogin(t, server);
 }
 
 /** A DB admin's commands, with a login that the database's owner lets become keyrow_admin. */
@@ -166,6 +170,71 @@ async function refusesLogins(t: ExecutionContext, server: Server, env: Record<st
     t.is(exitCode, 1, what);
     t.regex(stderr, error, what);
     t.regex(stderr, /^error: .*\nhint: .*$/, `${what}: one line and its remedy`);
+  }
+}
+
+/** What somebody gave the server's login too much is taken back by the hint's own words, run by who may. */
+async function mendsLogin(t: ExecutionContext, server: Server): Promise<void> {
+  const authenticator = server.url("keyrow_authenticator", "app");
+  const run = (login: string, text: string) => withConnection(server.url(login, "app"), (client) => client.query(text));
+  const refusal = async () => {
+    const pool = createPool(authenticator, { max: 1 });
+    try {
+      await checkRights(pool);
+      return undefined;
+    } catch (error) {
+      return error as KeyrowError;
+    } finally {
+      await pool.end();
+    }
+  };
+  const spoils: Array<[who: string, sql: string, error: RegExp, hint: RegExp]> = [
+    [
+      "dba",
+      "grant keyrow_reveal to keyrow_authenticator",
+      /become keyrow_reveal/,
+      /revoke keyrow_reveal from keyrow_auth/,
+    ],
+    [
+      "postgres",
+      "grant keyrow_admin, keyrow_worker to keyrow_authenticator",
+      /keyrow_admin, keyrow_worker/,
+      /run: revoke/,
+    ],
+    ["dba", "grant keyrow_admin to keyrow_user", /become keyrow_admin/, /revoke keyrow_admin from keyrow_user/],
+    [
+      "dba",
+      "alter role keyrow_authenticator createrole createdb",
+      /make roles.*make databases/,
+      /nocreaterole nocreatedb/,
+    ],
+    [
+      "postgres",
+      "alter role keyrow_authenticator replication bypassrls",
+      /bypasses.*replicate/,
+      /nobypassrls noreplication/,
+    ],
+    ["postgres", "alter role keyrow_authenticator superuser", /superuser/, /nosuperuser/],
+    [
+      "postgres",
+      "grant select, delete on public.users to keyrow_authenticator; grant select (id) on public.workspaces to keyrow_authenticator",
+      /rights of its own/,
+      /revoke delete, select on table public\.users from.*revoke select \(id\) on table public\.workspaces from/,
+    ],
+    [
+      "dba",
+      "revoke keyrow_user from keyrow_authenticator; alter role keyrow_authenticator inherit; grant keyrow_user to keyrow_authenticator",
+      /inherits the rights/,
+      /alter role keyrow_authenticator noinherit/,
+    ],
+  ];
+  for (const [who, sql, error, hint] of spoils) {
+    await run(who, sql);
+    const refused = await refusal();
+    t.regex(refused?.message ?? "", error, sql);
+    t.regex(refused?.hint ?? "", hint, sql);
+    await run(who, /^Let an admin of the database run: (.*)\.$/.exec(refused?.hint ?? "")?.[1] ?? "");
+    t.is(await refusal(), undefined, sql);
   }
 }
 
