@@ -3,6 +3,7 @@ import type { Config } from "./config.ts";
 import { createPool } from "./database.ts";
 import { withEmbeddedDatabase } from "./embedded-database.ts";
 import { KeyrowError } from "./errors.ts";
+import { keyrowLogins } from "./logins.ts";
 import { readSecrets } from "./secrets.ts";
 import { fromDatabaseError } from "./sql-errors.ts";
 import { unreachable } from "./unreachable.ts";
@@ -78,7 +79,9 @@ function noAdmin(client: pg.PoolClient, login: string, error: unknown): KeyrowEr
   if (code !== "42501") return undefined;
   return new KeyrowError("DATABASE_RIGHTS", {
     message: `The login ${login} may not become keyrow_admin.`,
-    hint: `Let an admin of the database run: grant keyrow_admin to ${client.escapeIdentifier(login)};`,
+    hint: keyrowLogins.has(login)
+      ? "Connect as a login of your own that may become keyrow_admin: the ones that `keyrow setup --print` makes must not."
+      : `Let an admin of the database run: grant keyrow_admin to ${client.escapeIdentifier(login)};`,
     cause: error,
   });
 }

@@ -404,13 +404,17 @@ test("a login that may not become keyrow_admin is told what makes it one, and ge
   t.is((await system(["get", title])).stdout, "v");
 });
 
-test("the server's own login is no DB admin", async (t) => {
+test("no login that Keyrow has for a task of its own is a DB admin's, or is said to become one", async (t) => {
   const { title } = await made("v");
-  const { stdout, stderr } = await system(["get", title], "", {
-    ADMIN_DATABASE_URL: database.url("keyrow_authenticator"),
-  });
-  t.regex(stderr, /^error: the login keyrow_authenticator may not become keyrow_admin\n/);
-  t.is(stdout, "");
+  for (const login of ["keyrow_authenticator", "keyrow_worker", "keyrow_migrate"] as const) {
+    const { stdout, stderr } = await system(["get", title], "", { ADMIN_DATABASE_URL: database.url(login) });
+    t.regex(
+      stderr,
+      new RegExp(`^error: the login ${login} may not become keyrow_admin\nhint: connect as a login of your own `),
+    );
+    t.notRegex(stderr, /grant/);
+    t.is(stdout, "");
+  }
 });
 
 test("without KEYROW_KEY_FILE nothing is sealed or opened, and no key is made in passing", async (t) => {
