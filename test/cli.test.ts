@@ -84,6 +84,7 @@ const misuses: Array<[title: string, args: string[], expected: RegExp]> = [
   ["an unknown option", ["--versoin"], /^error: unknown option '--versoin'\nhint: did you mean --version\?$/],
   ["an unknown option of a command", ["start", "--port", "1"], /^error: unknown option '--port'\nhint: /],
   ["no user", ["token"], /^error: required option '--user <email or id>' not specified\nhint: /],
+  ["a setup that is to run", ["setup"], /^error: `keyrow setup` runs no SQL itself.*\nhint: `keyrow setup --print`/],
   ["a user without a value", ["token", "--user"], /^error: option '--user <email or id>' argument missing\nhint: /],
   [
     "help on nothing there is",

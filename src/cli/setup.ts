@@ -5,7 +5,7 @@ export const setup = command(
   "setup",
   "Prints the SQL that prepares a PostgreSQL of your own: roles, rights, revokes. An admin without superuser runs it once.",
 )
-  .requiredOption("--print", "print the SQL")
+  .option("--print", "print the SQL")
   .option("--with-foundation", "with users, workspaces, members and the activity log, where they are missing", false)
   .addHelpText(
     "after",
@@ -15,7 +15,14 @@ export const setup = command(
     ),
   )
   .addHelpText("after", "\nIt runs on PostgreSQL 15 to 18, by the owner of the database, a login with CREATEROLE.")
-  .action(async ({ withFoundation }: { withFoundation: boolean }) => {
+  .action(async ({ print, withFoundation }: { print?: boolean; withFoundation: boolean }) => {
+    if (!print) {
+      const { KeyrowError } = await import("../errors.ts");
+      throw new KeyrowError("USAGE", {
+        message: "`keyrow setup` runs no SQL itself: it prints what an admin of the database runs.",
+        hint: "`keyrow setup --print`, and `keyrow setup --help` for what to do with it.",
+      });
+    }
     const { setupScript } = await import("../setup-script.ts");
     process.stdout.write(await setupScript({ withFoundation }));
   });
