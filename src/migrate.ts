@@ -4,7 +4,7 @@ import { refuseUnknown, type SchemaVersion, schemaVersion } from "./schema-versi
 import { asOwner, migrate, withConnection } from "./setup.ts";
 import { unreachable } from "./unreachable.ts";
 
-/** Which migrations a database has. `url`: the login keyrow_migrate. Throws DATABASE_UNREACHABLE. */
+/** Which migrations a database has. `url`: the login keyrow_migrate. Throws DATABASE_UNREACHABLE and DATABASE_RIGHTS. */
 export function migrationStatus(url: string): Promise<SchemaVersion> {
   return asMigrator(url, schemaVersion);
 }
@@ -31,10 +31,28 @@ export async function migrateDatabase(url: string, progress: (line: string) => v
 
 async function asMigrator<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   try {
+    await withConnection(url, checkMigrator);
     return await withConnection(asOwner(url), work);
   } catch (error) {
     throw unreachable(url, error) ?? error;
   }
+}
+
+/** Refuses a superuser, whose migrations nothing would stop anywhere, and a login that can't make what they make. */
+async function checkMigrator(client: pg.Client): Promise<void> {
+  const { rows } = await client.query<{ login: string; superuser: boolean; owner: boolean; member: boolean }>(`
+    select session_user as login, r.rolsuper as superuser, o.oid is not null as owner,
+      coalesce(pg_catalog.pg_has_role(r.oid, o.oid, 'MEMBER'), false) as member
+    from pg_catalog.pg_roles r left join pg_catalog.pg_roles o on o.rolname = 'keyrow_owner'
+    where r.rolname = session_user`);
+  const [{ login, superuser, owner, member } = { login: "", superuser: false, owner: false, member: false }] = rows;
+  if (!superuser && member) return;
+  throw new KeyrowError("DATABASE_RIGHTS", {
+    message: `Migrations can't run as the login ${login}: ${superuser ? "it is a superuser" : "it may not become keyrow_owner"}.`,
+    hint: owner
+      ? "Connect as keyrow_migrate, whom an admin gives a password."
+      : "Run what `keyrow setup --print` prints first, and connect as keyrow_migrate.",
+  });
 }
 
 /** What the specification's migration finds in place; made by nobody but the application or `setup --with-foundation`. */

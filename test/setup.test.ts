@@ -116,6 +116,7 @@ async function goesAllTheWay(t: ExecutionContext, server: Server): Promise<void>
 
   await servesAdmins(t, server, env);
   await refusesLogins(t, server, env);
+  await refusesMigrators(t, server);
   await mendsLogin(t, server);
 }
 
@@ -170,6 +171,25 @@ async function refusesLogins(t: ExecutionContext, server: Server, env: Record<st
     t.is(exitCode, 1, what);
     t.regex(stderr, error, what);
     t.regex(stderr, /^error: .*\nhint: .*$/, `${what}: one line and its remedy`);
+  }
+}
+
+async function refusesMigrators(t: ExecutionContext, server: Server): Promise<void> {
+  const refusals: Array<[login: string, database: string, error: RegExp, hint: RegExp]> = [
+    ["postgres", "app", /as the login postgres: it is a superuser$/, /^hint: connect as keyrow_migrate, /],
+    ["keyrow_authenticator", "app", /it may not become keyrow_owner$/, /^hint: connect as keyrow_migrate, /],
+    ["keyrow_migrate", "gone", /no such database$/, /A new one needs `keyrow setup --print`/],
+  ];
+  for (const [login, database, expected, remedy] of refusals) {
+    for (const options of [[], ["--status"]]) {
+      const env = { MIGRATE_DATABASE_URL: server.url(login, database) };
+      const { exitCode, stderr } = await keyrow(["migrate", ...options], env);
+      t.is(exitCode, 1, login);
+      const [error = "", hint = "", ...rest] = stderr.split("\n");
+      t.regex(error, expected, login);
+      t.regex(hint, remedy, login);
+      t.deepEqual(rest, [], login);
+    }
   }
 }
 
@@ -258,6 +278,16 @@ test("what is set up can be set up again, and leaves the admin in none of the ro
                   where rolname like 'keyrow%' and pg_has_role('dba', oid, 'USAGE') order by 1`),
   );
   t.deepEqual(rows, []);
+});
+
+test("a server that was never set up is not migrated, and the hint says what comes first", async (t) => {
+  const server = await embedded(t);
+  await withConnection(server.url("postgres", "postgres"), (client) =>
+    client.query("create role dba login createrole password 'dba'"),
+  );
+  const { exitCode, stderr } = await keyrow(["migrate"], { MIGRATE_DATABASE_URL: server.url("dba", "postgres") });
+  t.is(exitCode, 1);
+  t.regex(stderr, /^error: .* may not become keyrow_owner\nhint: run what `keyrow setup --print` prints first, /);
 });
 
 test("without its foundation a database is not migrated, and the error names what is missing", async (t) => {
