@@ -18,8 +18,14 @@ export function failure(error: unknown, log: Log): Answer {
 }
 
 /** A refusal by the protocol: a status of its own, and always the code VALIDATION. */
-export function refused(status: number, message: string, log: Log): Answer {
-  return { status, body: { errors: [presentError(new KeyrowError("VALIDATION", { message }), log)] } };
+export function refused(status: number, message: string, log: Log, headers: Answer["headers"] = {}): Answer {
+  return { status, body: { errors: [presentError(new KeyrowError("VALIDATION", { message }), log)] }, headers };
+}
+
+/** The refusal of a method at an address that has others. */
+export function notAllowed(methods: readonly string[], log: Log): Answer {
+  const allow = methods.join(", ");
+  return refused(405, `Only ${allow} is answered here.`, log, { allow });
 }
 
 /** The headers that belong to a status. */

@@ -1,4 +1,4 @@
-import type { IncomingMessage, Server } from "node:http";
+import { type IncomingMessage, METHODS, type Server } from "node:http";
 import type { Socket } from "node:net";
 import { catalogue, type ErrorCode } from "./errors.ts";
 
@@ -32,6 +32,14 @@ const refusals: Readonly<Record<string, [status: string, code: ErrorCode, messag
   HPE_CHUNK_EXTENSIONS_OVERFLOW: ["413 Payload Too Large", "LIMIT_EXCEEDED", catalogue.LIMIT_EXCEEDED.message],
 };
 
+const unknownMethod = ["501 Not Implemented", "VALIDATION", "This method is not known here."] as const;
+
+/** Whether it was HTTP all the same, by a method that node has never heard of. */
+function hasUnknownMethod({ rawPacket }: NodeJS.ErrnoException & { rawPacket?: Buffer }): boolean {
+  const [, method] = /^([A-Z][A-Z-]{0,30}) \S+ HTTP\/1\.[01]\r\n/.exec(rawPacket?.toString("latin1") ?? "") ?? [];
+  return method !== undefined && !METHODS.includes(method);
+}
+
 /** Answers what never became a request: too slow, too large or no HTTP. It has a code like every answer. */
 export function answerMalformed(server: Server): void {
   server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => {
@@ -40,7 +48,7 @@ export function answerMalformed(server: Server): void {
       return;
     }
     const otherwise = ["400 Bad Request", "VALIDATION", "This is not HTTP."] as const;
-    const [status, code, message] = refusals[error.code ?? ""] ?? otherwise;
+    const [status, code, message] = refusals[error.code ?? ""] ?? (hasUnknownMethod(error) ? unknownMethod : otherwise);
     const body = JSON.stringify({ errors: [{ message, extensions: { code } }] });
     const head = [
       `HTTP/1.1 ${status}`,

@@ -2,10 +2,16 @@ import { createHash } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type {} from "postgraphile";
 import type {} from "postgraphile/grafserv/node";
+import { type Answer, notAllowed } from "./answer.ts";
+import type { Log } from "./log.ts";
 import { version } from "./version.ts";
 
-/** Answers a request by itself; true where it did. */
-export type Page = (request: IncomingMessage, response: ServerResponse) => Promise<boolean>;
+/** Answers a request by itself, or gives the answer to send; undefined where the request is not for it. */
+export type Page = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  log: Log,
+) => Promise<"answered" | Answer | undefined>;
 
 const paths = /^\/(graphiql$|ruru-static\/|graphql\/stream$)/;
 const loopback = new Set(["localhost", "127.0.0.1", "[::1]"]);
@@ -32,17 +38,18 @@ const contentSecurityPolicy = (inline: readonly string[]) =>
  * that was made to point here gets it.
  */
 export function graphiqlPage(handle: (request: IncomingMessage, response: ServerResponse) => unknown): Page {
-  return async (request, response) => {
+  return async (request, response, log) => {
     const path = (request.url ?? "").split("?", 1)[0] as string;
-    if (!paths.test(path) || request.method !== "GET") return false;
+    if (!paths.test(path)) return undefined;
     const name = (request.headers.host ?? "").replace(/:\d+$/, "").toLowerCase();
-    if (!loopback.has(name) || !local.test(request.socket.remoteAddress ?? "")) return false;
+    if (!loopback.has(name) || !local.test(request.socket.remoteAddress ?? "")) return undefined;
+    if (request.method !== "GET") return notAllowed(["GET"], log);
     response.setHeader("cache-control", "no-store");
     response.setHeader("referrer-policy", "no-referrer");
     response.setHeader("x-frame-options", "DENY");
     response.setHeader("content-security-policy", contentSecurityPolicy([]));
     await handle(request, response);
-    return true;
+    return "answered";
   };
 }
 

@@ -4,6 +4,7 @@ import { readJsonBody } from "./body.ts";
 import { KeyrowError } from "./errors.ts";
 import { type GraphQLAnswer, type GraphQLExecutor, graphqlRequest } from "./graphql.ts";
 import type { Log } from "./log.ts";
+import { accepted, GRAPHQL_RESPONSE, isJson, isPlain } from "./negotiation.ts";
 import type { Claims } from "./token.ts";
 import type { Turns } from "./turns.ts";
 
@@ -19,8 +20,6 @@ export interface GraphQLParts {
   readonly limits: { readonly bodyBytes: number };
 }
 
-const GRAPHQL_RESPONSE = "application/graphql-response+json";
-
 /** Answers a POST as GraphQL over HTTP says (its draft of 2024). Throws what is the whole answer's error. */
 export async function serveGraphQL(
   parts: GraphQLParts,
@@ -30,10 +29,14 @@ export async function serveGraphQL(
 ): Promise<Answer> {
   // Before anything is read of the request itself.
   const claims = parts.verify(request.headersDistinct.authorization);
-  const type = mediaType(request.headers["content-type"]);
-  if (type === undefined) return refused(415, "Send the request as application/json in UTF-8.", log);
-  const accepted = accepts(request.headers.accept);
-  if (accepted === undefined) {
+  if (!isJson(request.headers)) return refused(415, "Send the request as application/json in UTF-8.", log);
+  if (!isPlain(request.headers)) {
+    return refused(415, "Send the request as it is, without a Content-Encoding.", log, {
+      "accept-encoding": "identity",
+    });
+  }
+  const type = accepted(request.headers);
+  if (type === undefined) {
     return refused(406, "Answers are application/graphql-response+json or application/json.", log);
   }
   // A turn comes first: bodies that wait would fill the memory.
@@ -43,8 +46,8 @@ export async function serveGraphQL(
   if (result.errors !== undefined) {
     log.info({ codes: [...new Set(result.errors.map(({ extensions }) => extensions.code))] }, "errors");
   }
-  const status = statusOf(result, accepted);
-  return { status, body: result, headers: { ...headersOf(status), "content-type": `${accepted}; charset=utf-8` } };
+  const status = statusOf(result, type);
+  return { status, body: result, headers: { ...headersOf(status), "content-type": `${type}; charset=utf-8` } };
 }
 
 async function run(
@@ -66,29 +69,8 @@ function tooMany(error: unknown, log: Log): Answer {
 }
 
 /** Where nothing was executed, the older media type says 200 all the same (GraphQL over HTTP, section 6.4). */
-function statusOf({ data, errors }: GraphQLAnswer, accepted: string): number {
-  if (data !== undefined || errors === undefined || accepted !== GRAPHQL_RESPONSE) return 200;
+function statusOf({ data, errors }: GraphQLAnswer, type: string): number {
+  if (data !== undefined || errors === undefined || type !== GRAPHQL_RESPONSE) return 200;
   const { status } = new KeyrowError(errors[0]?.extensions.code ?? "INTERNAL");
   return status >= 500 ? status : 400;
-}
-
-function mediaType(header: string | undefined): "application/json" | undefined {
-  const [type, ...parameters] = (header ?? "")
-    .toLowerCase()
-    .split(";")
-    .map((part) => part.trim());
-  const charsets = parameters.filter((parameter) => parameter.startsWith("charset="));
-  const utf8 = charsets.every((charset) => /^charset="?utf-8"?$/.test(charset));
-  return type === "application/json" && utf8 ? type : undefined;
-}
-
-function accepts(header: string | undefined): string | undefined {
-  const wanted = (header ?? "*/*")
-    .toLowerCase()
-    .split(",")
-    .map((part) => part.split(";", 1)[0]?.trim());
-  if (wanted.includes(GRAPHQL_RESPONSE)) return GRAPHQL_RESPONSE;
-  return wanted.some((type) => ["application/json", "application/*", "*/*"].includes(type ?? ""))
-    ? "application/json"
-    : undefined;
 }

@@ -34,11 +34,12 @@ export function graphqlRequest(body: unknown): GraphQLRequest {
   const invalid = (message: string) => new KeyrowError("VALIDATION", { message });
   if (typeof body !== "object" || body === null || Array.isArray(body))
     throw invalid("The body must be a JSON object.");
-  const { query, operationName, variables } = body as Record<string, unknown>;
+  const { query, operationName, variables, extensions } = body as Record<string, unknown>;
   if (typeof query !== "string") throw invalid('"query" must be a string.');
   if (operationName != null && typeof operationName !== "string") throw invalid('"operationName" must be a string.');
-  if (variables != null && (typeof variables !== "object" || Array.isArray(variables))) {
-    throw invalid('"variables" must be an object.');
+  for (const [name, value] of Object.entries({ variables, extensions })) {
+    if (value != null && (typeof value !== "object" || Array.isArray(value)))
+      throw invalid(`"${name}" must be an object.`);
   }
   return { query, operationName, variables: variables as Record<string, unknown> | null | undefined };
 }

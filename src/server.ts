@@ -1,15 +1,15 @@
 import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { type Answer, failure, headersOf, send } from "./answer.ts";
+import { type Answer, failure, headersOf, notAllowed, send } from "./answer.ts";
 import type { BreakerState } from "./cipher/breaker.ts";
 import { answerMalformed, limitConnections } from "./connections.ts";
 import { type Cors, isPreflight } from "./cors.ts";
 import { KeyrowError } from "./errors.ts";
+import type { Page } from "./graphiql.ts";
 import { type GraphQLParts, serveGraphQL } from "./graphql-http.ts";
 import type { Limits } from "./limits.ts";
 import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
-import { presentError } from "./present.ts";
 
 /** What the server is made of. */
 export interface ServerParts extends GraphQLParts {
@@ -21,8 +21,8 @@ export interface ServerParts extends GraphQLParts {
   readonly transit?: (() => BreakerState) | undefined;
   /** Absent where they are not served. */
   readonly metrics?: Pick<Metrics, "onRequest" | "read"> | undefined;
-  /** Serves GraphiQL and its files; true where it answered. */
-  readonly page: ((request: IncomingMessage, response: ServerResponse) => Promise<boolean>) | undefined;
+  /** Serves GraphiQL and its files. */
+  readonly page: Page | undefined;
   readonly log: Log;
 }
 
@@ -69,8 +69,10 @@ export function createHttpServer(parts: ServerParts): Server {
           send(request, response, tooManyConnections(log), limits.requestMs);
           return;
         }
-        if (await parts.page?.(request, response)) return;
-        send(request, response, await answer(routes[path], cors, request, requestId, log), limits.requestMs);
+        const page = await parts.page?.(request, response, log);
+        if (page === "answered") return;
+        const told = page ?? (await answer(routes[path], cors, request, requestId, log));
+        send(request, response, told, limits.requestMs);
       } catch (error) {
         send(request, response, failure(error, log), limits.requestMs);
       }
@@ -125,9 +127,7 @@ async function answer(
   if (isPreflight(request) && "POST" in methods) return preflight(cors, request);
   const handler = methods[request.method ?? ""] ?? (request.method === "HEAD" ? methods.GET : undefined);
   if (handler !== undefined) return handler(request, requestId, log);
-  const allow = Object.keys(methods).join(", ");
-  const error = presentError(new KeyrowError("VALIDATION", { message: `Only ${allow} is answered here.` }), log);
-  return { status: 405, body: { errors: [error] }, headers: { allow } };
+  return notAllowed([...Object.keys(methods), ...("GET" in methods ? ["HEAD"] : [])], log);
 }
 
 function preflight(cors: Cors, request: IncomingMessage): Answer {

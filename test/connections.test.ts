@@ -68,6 +68,7 @@ test("a connection that says nothing is closed in the end", async (t) => {
 
 const malformed: Array<[what: string, sent: string, status: number, code: string]> = [
   ["what is no HTTP", "hello\r\n\r\n", 400, "VALIDATION"],
+  ["a method that nobody knows", "FOO /graphql HTTP/1.1\r\nhost: a\r\n\r\n", 501, "VALIDATION"],
   ["headers of 20,000 bytes", `GET / HTTP/1.1\r\nx: ${"x".repeat(20_000)}\r\n\r\n`, 431, "LIMIT_EXCEEDED"],
   [
     "two lengths of one body",
@@ -92,6 +93,14 @@ for (const [what, sent, status, code] of malformed) {
     t.is(codeOf(got()), code);
   });
 }
+
+test("what is no HTTP after a request is not taken for a method, though the request's own stands before it", async (t) => {
+  const server = await serverWith(t, {});
+  const { socket, closed, got } = await open(t, server);
+  socket.write("GET /healthz HTTP/1.1\r\nhost: a\r\n\r\nhello\r\n\r\n");
+  await closed;
+  t.notRegex(got(), / 501 /);
+});
 
 /** One plain GET on a connection of its own. */
 function get(server: TestServer, agent: Agent): Promise<{ status: number; retryAfter: string | undefined }> {

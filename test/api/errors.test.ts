@@ -307,6 +307,12 @@ for (const [accept, status] of [
   ["application/*", 200],
   ["text/html, application/json;q=0.5", 200],
   ["APPLICATION/JSON", 200],
+  ["application/json;charset=utf-8;q=0.001", 200],
+  ["application/graphql-response+json;q=0, application/json", 200],
+  ["application/json;q=much", 200],
+  ["application/json;q=0", 406],
+  ["application/graphql-response+json; q=0.000, application/json;q=0, */*", 406],
+  ["*/*;q=0", 406],
   ["text/html", 406],
   ["image/png, text/*", 406],
 ] as const) {
@@ -317,10 +323,60 @@ for (const [accept, status] of [
   });
 }
 
+for (const [accept, type] of [
+  ["*/*", JSON_TYPE],
+  ["application/*", JSON_TYPE],
+  ["text/html, */*;q=0.8", JSON_TYPE],
+  [`${JSON_TYPE}, ${RESPONSE_TYPE}`, RESPONSE_TYPE],
+  [`${RESPONSE_TYPE};q=0.9, ${JSON_TYPE};q=0.8`, RESPONSE_TYPE],
+  [`${RESPONSE_TYPE};q=0.8, ${JSON_TYPE};q=0.9`, JSON_TYPE],
+  [`${RESPONSE_TYPE};q=0.8, */*`, JSON_TYPE],
+  [`${RESPONSE_TYPE};q=0, */*;q=0.1`, JSON_TYPE],
+  [`${JSON_TYPE};q=0, */*;q=0.1`, RESPONSE_TYPE],
+] as const) {
+  test(`Accept: ${accept} is answered as ${type}`, async (t) => {
+    const got = await graphql("{ currentUser { id } }", {}, { accept });
+    t.deepEqual([got.status, got.headers["content-type"]], [200, `${type}; charset=utf-8`]);
+  });
+}
+
+for (const [coding, status] of [
+  ["identity", 200],
+  ["Identity", 200],
+  ["gzip", 415],
+  ["br, identity", 415],
+  ["", 415],
+] as const) {
+  test(`Content-Encoding: ${coding || "of no name"} is answered with ${status}`, async (t) => {
+    const got = await graphql("{ currentUser { id } }", {}, { "content-encoding": coding });
+    t.is(got.status, status);
+    t.is(got.headers["accept-encoding"], status === 415 ? "identity" : undefined);
+    t.deepEqual(codesOf(got), status === 200 ? [] : ["VALIDATION"]);
+  });
+}
+
+for (const [extensions, status] of [
+  [null, 200],
+  [{}, 200],
+  [{ persistedQuery: { version: 1 } }, 200],
+  ["x", 400],
+  [[], 400],
+  [1, 400],
+  [false, 400],
+] as const) {
+  test(`the extensions ${JSON.stringify(extensions)} of a request are answered with ${status}`, async (t) => {
+    const got = await send({ body: JSON.stringify({ query: "{ currentUser { id } }", extensions }) });
+    t.is(got.status, status);
+    if (status === 400) t.regex(got.text, /\\"extensions\\" must be an object\./);
+  });
+}
+
 for (const [type, status] of [
   ["application/json", 200],
   ["application/json; charset=utf-8", 200],
   ['Application/JSON; Charset="UTF-8"', 200],
+  ['application/json; charset="utf-8', 415],
+  ['application/json; charset=utf-8"', 415],
   ["application/json; charset=latin1", 415],
   ["application/json; charset=utf-16", 415],
   ["application/graphql", 415],
@@ -365,6 +421,23 @@ for (const path of [
     t.deepEqual(codesOf(got), ["NOT_FOUND"]);
   });
 }
+
+for (const path of ["/healthz", "/readyz"]) {
+  test(`${path} is asked by GET or HEAD, and says so`, async (t) => {
+    const got = await send({ method: "POST", path });
+    t.deepEqual([got.status, got.headers.allow, codesOf(got)], [405, "GET, HEAD", ["VALIDATION"]]);
+    t.is((await send({ method: "HEAD", path })).status, 200);
+  });
+}
+
+test("where GraphiQL is served, its page is asked by GET, and says so", async (t) => {
+  const other = await startTestServer({ env: { KEYROW_GRAPHIQL: "on" } });
+  t.teardown(() => other.stop());
+  const got = await fetch(`${other.url}/graphiql`, { method: "POST", body: "{}" });
+  t.deepEqual([got.status, got.headers.get("allow")], [405, "GET"]);
+  t.regex(await got.text(), /"code":"VALIDATION"/);
+  t.is((await fetch(`${other.url}/graphiql`)).status, 200);
+});
 
 test("an address is neither repeated nor logged", async (t) => {
   const canary = canaryOf();
