@@ -46,6 +46,12 @@ const ofLibrary: ReadonlyArray<[pattern: RegExp, code: ErrorCode, message?: stri
     "LIMIT_EXCEEDED",
     "The document or a variable is nested too deeply.",
   ],
+  // graphql-js compares the fields of one place in pairs, fragment by fragment, and gives up in the end.
+  [
+    /^Validation aborted\.$/,
+    "LIMIT_EXCEEDED",
+    "The document has too many fragments or fields in one place to be checked.",
+  ],
 ];
 
 /** Makes an error of any kind into one of the catalogue; what is not in it is INTERNAL, and goes to the log. */

@@ -67,6 +67,19 @@ test("a bomb of fragments is refused before it is planned", async (t) => {
   t.deepEqual([codes, status], [["LIMIT_EXCEEDED"], 200]);
 });
 
+test("more fragments than can be checked against each other are a limit, and no fault of the schema", async (t) => {
+  const names = Array.from({ length: 450 }, (_, i) => `f${i}`);
+  const bodies = names.map((name) => `fragment ${name} on User { id }`);
+  const query = `{ currentUser { ${names.map((name) => `...${name}`).join(" ")} } } ${bodies.join(" ")}`;
+  const { errors } = await server.query(ana, query);
+  t.deepEqual(errors, [
+    {
+      message: "The document has too many fragments or fields in one place to be checked.",
+      extensions: { code: "LIMIT_EXCEEDED" },
+    },
+  ]);
+});
+
 const set = (name: string, fields: string) =>
   `mutation { setUserCredential(input: { provider: "q", name: "${name}", value: "v", ${fields} }) { created } }`;
 
