@@ -52,6 +52,25 @@ const ofLibrary: ReadonlyArray<[pattern: RegExp, code: ErrorCode, message?: stri
     "LIMIT_EXCEEDED",
     "The document has too many fragments or fields in one place to be checked.",
   ],
+  [/^Too many validation errors/, "VALIDATION", "The document has more errors than these."],
+  [/^Unknown operation named /, "VALIDATION", "The document has no operation of the name that operationName gives."],
+  [
+    /^Must provide operation name if /,
+    "VALIDATION",
+    "The document has several operations: operationName must say which one.",
+  ],
+  [/^Must provide an operation\.$/, "VALIDATION", "The document has no operation."],
+];
+
+// What validation says of a literal begins with its type, which is the schema's, or ends with it.
+const aboutLiterals = [
+  /^Expected value of type "([\w[\]!]{1,99})", found /,
+  /^(Int|Float|String|Boolean|ID) cannot represent /,
+  /^Enum "(\w{1,64})" cannot represent /,
+  /^Value "\w*" does not exist in "(\w{1,64})" enum\./,
+  // PostGraphile's own scalars, which know no place.
+  /^Invalid (UUID), expected /,
+  /^(\w{1,64}) can only parse string/,
 ];
 
 /** Makes an error of any kind into one of the catalogue; what is not in it is INTERNAL, and goes to the log. */
@@ -114,6 +133,12 @@ function aboutRequest(error: GraphQLError): KeyrowError {
   // Its node is a literal, which it does not repeat.
   if (/^Field "[\w.]+" of required type "[\w[\]!]+" was not provided\.$/.test(message)) {
     return new KeyrowError("VALIDATION", { message });
+  }
+  for (const pattern of aboutLiterals) {
+    const [, type] = pattern.exec(message) ?? [];
+    if (type !== undefined) {
+      return new KeyrowError("VALIDATION", { message: `A value of the document does not fit its type "${type}".` });
+    }
   }
   const literal = nodes?.some(({ kind }) => valueKinds.has(kind)) ?? false;
   const long = message.match(/\w+/g)?.some(({ length }) => length > MAX_NAME) ?? false;

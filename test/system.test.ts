@@ -190,7 +190,7 @@ test("what is no value is told, and stores nothing", async (t) => {
   const user = await makeUser(database);
   for (const [input, expected] of [
     ["", /^error: there is no value on standard input\nhint: /],
-    ["é".repeat(500_000), /^error: a value may have 65536 bytes\nhint: /],
+    ["é".repeat(500_000), /^error: a value may have at most 65536 bytes\nhint: /],
     [Uint8Array.of(0x68, 0xff, 0xfe), /^error: the value is not valid UTF-8\nhint: /],
   ] as const) {
     const title = fresh();

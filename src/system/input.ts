@@ -74,7 +74,7 @@ function decode(bytes: Buffer): string {
 
 function tooLong(): KeyrowError {
   return new KeyrowError("LIMIT_EXCEEDED", {
-    message: `A value may have ${MAX_VALUE_BYTES} bytes.`,
+    message: `A value may have at most ${MAX_VALUE_BYTES} bytes.`,
     hint: "Keep what is larger elsewhere, and here the key to it.",
   });
 }

@@ -255,6 +255,46 @@ test("a field, argument or type that does not exist is named, so that it can be 
   }
 });
 
+const literals: Array<[document: string, type: string]> = [
+  ['{ userCredential(id: "CANARY") { id } }', "UUID"],
+  ["{ userCredential(id: CANARY) { id } }", "UUID"],
+  ["{ userCredentials(after: CANARY) { totalCount } }", "Cursor"],
+  ["{ userCredential(id: null) { id } }", "UUID!"],
+  ['{ userCredentials(first: "CANARY") { totalCount } }', "Int"],
+  ["{ userCredentials(first: 99999999999) { totalCount } }", "Int"],
+  ['{ userCredentials(filter: { createdAt: "CANARY" }) { totalCount } }', "DatetimeFilter"],
+  ["{ userCredentials(filter: { name: { equalTo: 7 } }) { totalCount } }", "String"],
+  ["{ userCredentials(filter: { type: { equalTo: CANARY } }) { totalCount } }", "CredentialType"],
+  ['{ userCredentials(filter: { type: { equalTo: "CANARY" } }) { totalCount } }', "CredentialType"],
+];
+for (const [document, type] of literals) {
+  test(`a literal that does not fit is told by its type: ${document}`, async (t) => {
+    const canary = canaryOf();
+    noted.add(canary);
+    const got = await graphql(document.replace("CANARY", canary));
+    const [error, ...more] = JSON.parse(got.text).errors;
+    t.is(error.message, `A value of the document does not fit its type "${type}".`);
+    t.is(error.extensions.code, "VALIDATION");
+    // Scalars of PostGraphile's own know no place.
+    t.is(error.locations?.length ?? 1, 1);
+    t.deepEqual(more, []);
+    t.false(got.text.includes(canary));
+  });
+}
+
+test("an operation that the document does not have, and one of several without a name, are told as what they are", async (t) => {
+  const two = "query A { currentUser { id } } query B { currentUser { id } }";
+  const messages = async (document: string, more: object) => {
+    const got = await graphql(document, {}, {}, more);
+    return JSON.parse(got.text).errors.map(({ message }: { message: string }) => message);
+  };
+  t.deepEqual(await messages(two, { operationName: "C" }), [
+    "The document has no operation of the name that operationName gives.",
+  ]);
+  t.deepEqual(await messages(two, {}), ["The document has several operations: operationName must say which one."]);
+  t.deepEqual(codesOf(await graphql(two, {}, {}, { operationName: "B" })), []);
+});
+
 test("a variable that does not fit is named, with its place in the document", async (t) => {
   const got = await graphql("query ($id: UUID!) { userCredential(id: $id) { id } }", { id: 7 });
   t.deepEqual(JSON.parse(got.text).errors, [
