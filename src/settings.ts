@@ -321,7 +321,8 @@ export const settings = {
   }),
   KEYROW_MAX_REVEALS: setting({
     default: "1000",
-    description: "How many values one request may reveal.",
+    description:
+      "How many values one request may reveal. They are counted as it goes: of several mutations in one document, those before the one too many are revealed and recorded.",
     // The most that the database's function takes at once.
     parser: whole(1, 1_000),
     remedy: "give a number from 1 to 1000",

@@ -27,7 +27,7 @@ export function revealLoader(encrypted: EncryptedColumn, options: EncryptedColum
     const count = (asked.get(settings) ?? 0) + ids.length;
     if (count > options.maxReveals) {
       throw new KeyrowError("LIMIT_EXCEEDED", {
-        message: `A request may reveal ${options.maxReveals} values.`,
+        message: `A request may reveal at most ${options.maxReveals} values.`,
         hint: "ask for fewer at once, page by page",
       });
     }

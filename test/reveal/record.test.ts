@@ -344,7 +344,7 @@ async function startLimited(): Promise<{ limited: TestServer; ana: string; made:
 }
 
 test.serial(
-  "as many values as KEYROW_MAX_REVEALS says are revealed, and one more is refused before any record",
+  "as many values as KEYROW_MAX_REVEALS says are revealed, and the step that asks for one more is refused before its record",
   async (t) => {
     const { limited, ana, made } = await startLimited();
     t.teardown(() => limited.stop());
@@ -379,6 +379,7 @@ test.serial(
     );
     const payloads = await count(ana, `mutation { ${updates.join(" ")} }`, {}, limited);
     t.deepEqual([payloads.codes, payloads.opened], [["LIMIT_EXCEEDED"], [1, 1, 1, 1]], "payloads add up");
+    t.is(payloads.recorded.length, 4, "what came before the one too many is on the record");
 
     const mixed = await count(ana, `{ x: userCredentials(first: 3) { nodes { value } } a: ${a} b: ${b} }`, {}, limited);
     t.true(mixed.codes.includes("LIMIT_EXCEEDED"));
