@@ -14,6 +14,7 @@ import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts"
 import { createTestDatabase } from "./helpers/database.ts";
 import { createBareDatabase } from "./helpers/migrations.ts";
 import { asAdmin, makeUser } from "./helpers/server.ts";
+import { onTerminal, typeInto } from "./helpers/terminal.ts";
 
 const database = await createTestDatabase();
 const alice = await createLogin(database, "keyrow_admin");
@@ -386,6 +387,38 @@ test("without --user a new one is carried by who carries all the others, and by 
   t.like(await set("a/4"), { exitCode: 2 });
   t.regex((await set("a/4")).stderr, needed, "where several do");
   t.is((await set("a/3")).exitCode, 0, "one that exists has its own");
+});
+
+// ------------------------------------------------------------------------------------------------------- on a terminal
+
+for (const [title, keys] of [
+  ["Ctrl-D", "\x04"],
+  ["Ctrl-C", "\x03"],
+] as const) {
+  onTerminal(`${title} at the question for a value breaks off, and nothing is set`, async (t) => {
+    const which = fresh();
+    const { shown, exitCode } = await typeInto(["system", "set", which], env, "Value of", keys);
+    t.is(exitCode, 130, shown);
+    t.regex(shown, /nothing was set\r\n$/);
+    t.notRegex(shown, /Warning|await/);
+    t.is(await row(which.slice("smtp/".length)), undefined);
+  });
+}
+
+onTerminal("a value that is typed is set, and not shown", async (t) => {
+  const [which, user, value] = [fresh(), await makeUser(database), `typed-${randomUUID()}`];
+  const { shown, exitCode } = await typeInto(["system", "set", which, "--user", user], env, "Value of", `${value}\r`);
+  t.is(exitCode, 0, shown);
+  t.false(shown.includes(value));
+  t.is((await system(["get", which])).stdout, value);
+});
+
+onTerminal("Ctrl-D at the question whether to delete is no", async (t) => {
+  const { title } = await made("v");
+  const { shown, exitCode } = await typeInto(["system", "rm", title], env, "[y/N]", "\x04");
+  t.is(exitCode, 1, shown);
+  t.regex(shown, /nothing was deleted\r\n$/);
+  t.is((await system(["get", title])).stdout, "v");
 });
 
 // --------------------------------------------------------------------------------------------- logins, keys, databases

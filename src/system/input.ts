@@ -82,6 +82,10 @@ function tooLong(): KeyrowError {
 /** Asks for a value on the terminal, hidden; undefined where the person broke off. */
 export async function askValue(title: string): Promise<string | undefined> {
   const { default: password } = await import("@inquirer/password");
+  // Ctrl-D closes the terminal's reader, and the prompt would wait for a line that never comes.
+  const closed = new AbortController();
+  const breakOff = () => closed.abort();
+  process.stdin.once("pause", breakOff);
   try {
     const value = await password(
       {
@@ -90,13 +94,15 @@ export async function askValue(title: string): Promise<string | undefined> {
         toggleMask: false,
         validate: (given) => given !== "" || "A value can't be empty.",
       },
-      { output: process.stderr },
+      { output: process.stderr, signal: closed.signal },
     );
     if (Buffer.byteLength(value) > MAX_VALUE_BYTES) throw tooLong();
     return value;
   } catch (error) {
-    if (error instanceof Error && error.name === "ExitPromptError") return undefined;
+    if (error instanceof Error && ["ExitPromptError", "AbortPromptError"].includes(error.name)) return undefined;
     throw error;
+  } finally {
+    process.stdin.off("pause", breakOff);
   }
 }
 
