@@ -23,6 +23,8 @@ const INSIDES =
   /node_modules|file:\/\/|\.(?:ts|js|mjs):\d|:\d+:\d+|\bat (?:async )?[\w.<>]+ \(|\bstack\b|\b(?:select|insert into|update) \S+ (?:from|set)\b|pg_catalog|encrypted_value|user_credentials|activity_logs|SQLSTATE|syntax error at|invalid (?:input|byte)|violates|duplicate key|permission denied|out of range|::text|Unexpected token/i;
 
 const MOST_MS = 40_000;
+// So many a property tries on the slowest machine: a run that tried almost nothing would show nothing.
+const LEAST = 100;
 // So many requests delete what there is.
 const REPLENISH_EVERY = 50;
 
@@ -136,11 +138,12 @@ async function holds<T>(
   property: (it: World, given: T) => Promise<void>,
 ): Promise<void> {
   const it = await makeWorld(t);
-  // On a busy machine fewer will do.
+  const wanted = runs === undefined ? numRuns : Number(runs);
+  // On a busy machine fewer will do, but never fewer than the least.
   const deadline = runs === undefined ? Date.now() + MOST_MS : Number.POSITIVE_INFINITY;
   let count = 0;
   const run = async (given: T) => {
-    if (Date.now() > deadline) return;
+    if (count >= LEAST && Date.now() > deadline) return;
     count += 1;
     if (count % REPLENISH_EVERY === 0) await it.replenish();
     await property(it, given).catch((error: Error) => {
@@ -149,9 +152,10 @@ async function holds<T>(
   };
   await fc.assert(fc.asyncProperty(makeArbitrary(it), run), {
     includeErrorInReport: true,
-    numRuns: runs === undefined ? numRuns : Number(runs),
+    numRuns: wanted,
     ...(seed !== undefined && { seed: Number(seed) }),
   });
+  t.true(count >= Math.min(LEAST, wanted), `${count} were tried`);
   const after = await it.server.query(it.ana, "{ userCredentials { nodes { name } } }");
   t.deepEqual(after.codes, [], "a plain query is answered afterwards");
   const log = it.server.log();
