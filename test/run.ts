@@ -4,7 +4,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { KeyrowError } from "../src/errors.ts";
 import { clusterEnvironment, makeTemporaryDirectory, removeWithServers, startTestCluster } from "./helpers/cluster.ts";
-import { type Counts, readTap } from "./helpers/tap.ts";
+import { type Counts, faultOf, readTap } from "./helpers/tap.ts";
 import { prepareTemplate } from "./helpers/template.ts";
 
 const root = join(import.meta.dirname, "..");
@@ -85,11 +85,10 @@ async function runAva(args: string[], env: Record<string, string>): Promise<void
   const ava = start("ava/entrypoints/cli.js", ["--tap", ...args], "pipe", { ...env, TERM: "xterm-256color" });
   if (!ava.stdout) throw new Error("ava has no output");
   const [counts, [code]] = await Promise.all([readTap(ava.stdout, show), once(ava, "exit")]);
-  const ran = counts.passed + counts.failed;
   for (const key of ["passed", "failed", "skipped"] as const) total[key] += counts[key];
   if (interrupted) return;
-  if (ran === 0 || (code !== 0 && counts.failed === 0)) {
-    total.failed += 1;
-    show(ran === 0 ? "\nFAILED  No test ran." : `\nFAILED  ava ended with ${code}, though no test failed.`);
-  }
+  const fault = faultOf(counts, code);
+  if (fault === undefined) return;
+  total.failed += 1;
+  show(`\nFAILED  ${fault}`);
 }

@@ -42,6 +42,13 @@ export async function readTap(input: Readable, show: (line: string) => void): Pr
   return total;
 }
 
+/** Why a run is no success though no test of it failed; undefined where it is one, or tests tell. */
+export function faultOf({ passed, failed, skipped }: Counts, code: number | null): string | undefined {
+  // Where all were skipped they were found, and told one by one.
+  if (passed + failed + skipped === 0) return "No test ran.";
+  return code !== 0 && failed === 0 ? `ava ended with ${code}, though no test failed.` : undefined;
+}
+
 /** ava puts the file's name before the title, except when there is one file alone. */
 function fileOf(files: Map<string, Counts>, title: string): Counts {
   const name = title.split(separator).slice(0, -1).join("/") || "tests";
