@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { type Answer, failure, headersOf, notAllowed, send } from "./answer.ts";
+import { type Answer, failure, headersOf, notAllowed, refused, send } from "./answer.ts";
 import type { BreakerState } from "./cipher/breaker.ts";
 import { answerMalformed, limitConnections } from "./connections.ts";
 import { type Cors, isPreflight } from "./cors.ts";
@@ -46,41 +46,54 @@ export function createHttpServer(parts: ServerParts): Server {
     "/readyz": { GET: (_request, _id, log) => serveReadiness(parts, log) },
     ...(metrics && { "/metrics": { GET: () => serveMetrics(metrics) } }),
   };
-  const server = createServer(
+  const server = createServer({
+    requestTimeout: limits.receiveMs,
+    headersTimeout: limits.receiveMs,
     // Checked often enough that a limit of a second is not one of ten.
-    {
-      requestTimeout: limits.receiveMs,
-      headersTimeout: limits.receiveMs,
-      connectionsCheckingInterval: Math.min(1_000, limits.receiveMs),
-    },
-    async (request, response) => {
-      const requestId = idOf(request);
-      const path = (request.url ?? "/").split("?", 1)[0] as string;
-      const log = parts.log.child({ request: requestId });
-      response.setHeader("x-request-id", requestId);
-      for (const [name, value] of Object.entries(securityHeaders)) response.setHeader(name, value);
-      if (path === "/graphql") {
-        for (const [name, value] of Object.entries(cors.headers(request))) response.setHeader(name, value);
+    connectionsCheckingInterval: Math.min(1_000, limits.receiveMs),
+    // Node's own answer would have no code.
+    requireHostHeader: false,
+  });
+  const respond = async (request: IncomingMessage, response: ServerResponse, expectationMet: boolean) => {
+    const requestId = idOf(request);
+    const path = (request.url ?? "/").split("?", 1)[0] as string;
+    const log = parts.log.child({ request: requestId });
+    response.setHeader("x-request-id", requestId);
+    for (const [name, value] of Object.entries(securityHeaders)) response.setHeader(name, value);
+    if (path === "/graphql") {
+      for (const [name, value] of Object.entries(cors.headers(request))) response.setHeader(name, value);
+    }
+    // The path only where it is ours: another may hold anything.
+    tellWhenClosed(request, response, path in routes ? path : undefined, log, metrics);
+    try {
+      const refusal = isBeyond(request) ? tooManyConnections(log) : protocolRefusal(request, expectationMet, log);
+      if (refusal !== undefined) {
+        send(request, response, refusal, limits.requestMs);
+        return;
       }
-      // The path only where it is ours: another may hold anything.
-      tellWhenClosed(request, response, path in routes ? path : undefined, log, metrics);
-      try {
-        if (isBeyond(request)) {
-          send(request, response, tooManyConnections(log), limits.requestMs);
-          return;
-        }
-        const page = await parts.page?.(request, response, log);
-        if (page === "answered") return;
-        const told = page ?? (await answer(routes[path], cors, request, requestId, log));
-        send(request, response, told, limits.requestMs);
-      } catch (error) {
-        send(request, response, failure(error, log), limits.requestMs);
-      }
-    },
-  );
+      const page = await parts.page?.(request, response, log);
+      if (page === "answered") return;
+      const told = page ?? (await answer(routes[path], cors, request, requestId, log));
+      send(request, response, told, limits.requestMs);
+    } catch (error) {
+      send(request, response, failure(error, log), limits.requestMs);
+    }
+  };
+  server.on("request", (request, response) => respond(request, response, true));
+  server.on("checkExpectation", (request, response) => respond(request, response, false));
   const isBeyond = limitConnections(server, limits.connections);
   answerMalformed(server);
   return server;
+}
+
+/** What HTTP itself demands (RFC 9110, 10.1.1; RFC 9112, 3.2), and Node would refuse without a code. */
+function protocolRefusal(request: IncomingMessage, expectationMet: boolean, log: Log): Answer | undefined {
+  const close = (answer: Answer): Answer => ({ ...answer, headers: { connection: "close" } });
+  if (!expectationMet) return close(refused(417, "What the request expects is not met here.", log));
+  if (request.httpVersion === "1.1" && request.headers.host === undefined) {
+    return close(refused(400, "A request names its host.", log));
+  }
+  return undefined;
 }
 
 /** One line for each request. GraphiQL's files are no news. */

@@ -102,6 +102,37 @@ test("what is no HTTP after a request is not taken for a method, though the requ
   t.notRegex(got(), / 501 /);
 });
 
+const unmet: Array<[what: string, head: string, status: number]> = [
+  ["an expectation that nobody knows", "GET /healthz HTTP/1.1\r\nhost: a\r\nexpect: foo", 417],
+  ["HTTP/1.1 without a host", "GET /healthz HTTP/1.1", 400],
+  ["a request to the API without a host", "POST /graphql HTTP/1.1\r\ncontent-length: 0", 400],
+];
+for (const [what, head, status] of unmet) {
+  test(`${what} is answered ${status} VALIDATION, as any other answer is, and ends the connection`, async (t) => {
+    const server = await serverWith(t, {});
+    const { socket, closed, got } = await open(t, server);
+    socket.write(`${head}\r\n\r\n`);
+    await closed;
+    t.regex(got(), new RegExp(`^HTTP/1\\.1 ${status} `));
+    for (const header of [/^cache-control: no-store\r$/m, /^x-request-id: \S+\r$/m, /^x-content-type-options: /m]) {
+      t.regex(got(), header);
+    }
+    t.is(codeOf(got()), "VALIDATION");
+  });
+}
+
+test("HTTP/1.0 needs no host, and 100-continue is met", async (t) => {
+  const server = await serverWith(t, {});
+  const old = await open(t, server);
+  old.socket.write("GET /healthz HTTP/1.0\r\n\r\n");
+  await old.closed;
+  t.regex(old.got(), /^HTTP\/1\.1 200 /);
+  const { socket, closed, got } = await open(t, server);
+  socket.write("GET /healthz HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n");
+  await closed;
+  t.regex(got(), /^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 /);
+});
+
 /** One plain GET on a connection of its own. */
 function get(server: TestServer, agent: Agent): Promise<{ status: number; retryAfter: string | undefined }> {
   return new Promise((resolve, reject) => {
