@@ -1,9 +1,11 @@
+import { printable } from "./printable.ts";
+
 /** A column of a table: its head, and what it shows of an item. */
 export type Column<T> = readonly [head: string, cell: (item: T) => string];
 
 /** Items as lines of text in columns, a head first. What comes from a database can't steer the terminal. */
 export function renderTable<T>(columns: ReadonlyArray<Column<T>>, items: readonly T[]): string[] {
-  const rows = [columns.map(([head]) => head), ...items.map((one) => columns.map(([, cell]) => shown(cell(one))))];
+  const rows = [columns.map(([head]) => head), ...items.map((one) => columns.map(([, cell]) => printable(cell(one))))];
   const widths = columns.map((_, index) => Math.max(...rows.map((row) => row[index]?.length ?? 0)));
   return rows.map((row) =>
     row
@@ -16,8 +18,4 @@ export function renderTable<T>(columns: ReadonlyArray<Column<T>>, items: readonl
 /** A time in UTC, to the minute. */
 export function minute(time: Date | null): string {
   return time === null ? "-" : `${time.toISOString().slice(0, 16)}Z`;
-}
-
-function shown(text: string): string {
-  return text.replaceAll(/\p{Cc}/gu, "?");
 }

@@ -112,6 +112,22 @@ test("set, get, list and rm, from standard input to standard output", async (t) 
   ]);
 });
 
+test("what SQL put into a name steers no terminal: neither from the table nor from --json, which reads as before", async (t) => {
+  const user = await makeUser(database);
+  const name = `${fresh()}\n\u009b31m\u202etxt.exe`;
+  await asAdmin(
+    database,
+    `insert into public.user_credentials (user_id, provider, name, type, scope, encrypted_value, key_id)
+     values ($1, 'smtp', $2, 'SECRET', 'SYSTEM', $3, 'local:20260101-0000000a')`,
+    [user, name, `${"A".repeat(16)}:${"A".repeat(22)}==:AAAA`],
+  );
+  const { stdout: json } = await system(["list", "--json"]);
+  t.true(JSON.parse(json).some((one: { name: string }) => one.name === name));
+  const { stdout: table } = await system(["list"]);
+  t.true(table.includes(name.replaceAll(/[\n\u009b\u202e]/g, "?")));
+  for (const said of [json, table]) t.deepEqual(said.match(/[^\P{C}\n]/gu), null);
+});
+
 test("a new value renews: the owner and what is not given stay, and what was revoked is active again", async (t) => {
   const { title, name, user } = await made("first", { type: "PASSWORD", description: "kept" });
   const before = await row(name);
@@ -218,6 +234,7 @@ for (const [title, text] of [
   ["a long provider", `${"hunter2".repeat(15)}/x`],
   ["a long name", `x/${"hunter2".repeat(37)}`],
   ["a control character", "a/hunter2\u001b[31m"],
+  ["a character that turns the text around", "a/hunter2\u202e"],
   ["half a surrogate pair", "a/hunter2\ud83d"],
 ] as const) {
   test(`${title} names no credential, and is not repeated`, (t) => {

@@ -1,4 +1,5 @@
 import pg from "pg";
+import { printable } from "../printable.ts";
 import type { Column, Facts, Table } from "./facts.ts";
 
 /** How much a finding matters: it stands in the way, somebody has to run SQL, or it is good to know. */
@@ -45,6 +46,6 @@ export const literal = pg.escapeLiteral;
 /** Names from the database for a comment or a terminal: nothing in them may end the one or steer the other. */
 export function shown(names: string | readonly string[], most = 20): string {
   const list = [names].flat();
-  const first = list.slice(0, most).map((name) => name.replaceAll(/\p{Cc}|\*\//gu, "?"));
+  const first = list.slice(0, most).map((name) => printable(name).replaceAll("*/", "?"));
   return list.length > most ? `${first.join(", ")} and ${list.length - most} more` : first.join(", ");
 }

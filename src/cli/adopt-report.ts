@@ -1,6 +1,7 @@
 import { styleText } from "node:util";
 import type { Finding, Severity } from "../adopt/finding.ts";
 import type { Adoption } from "../adopt.ts";
+import { printable } from "../printable.ts";
 
 const severities: ReadonlyArray<[Severity, "red" | "yellow" | "dim"]> = [
   ["in the way", "red"],
@@ -15,13 +16,13 @@ export function renderAdoption({ ready, findings, sql }: Adoption): string {
   );
   const verdict = ready ? "Nothing stands in the way.\n" : "";
   // Names in the SQL come from the database, and must not steer the terminal. `--sql` and `--json` give them as they are.
-  const script = (sql.before || sql.after).replaceAll(/[^\P{Cc}\n]/gu, "?");
+  const script = (sql.before || sql.after).split("\n").map(printable).join("\n");
   return [...sorted, verdict, script].filter((part) => part !== "").join("\n");
 }
 
 function renderFinding({ name, severity, what, remedy, rows }: Finding, colour: "red" | "yellow" | "dim"): string {
   const lines = [what, rows && `rows (${rows.count}): ${named(rows)}`, `remedy: ${remedy}`];
-  const shown = lines.filter((line) => line !== undefined).map((line) => `    ${line.replaceAll(/\p{Cc}/gu, "?")}\n`);
+  const shown = lines.filter((line) => line !== undefined).map((line) => `    ${printable(line)}\n`);
   return `${styleText(colour, severity, { stream: process.stdout })}  ${name}\n${shown.join("")}`;
 }
 

@@ -1,3 +1,4 @@
+import { printableJson } from "../printable.ts";
 import { command, examples } from "./command.ts";
 
 /** `keyrow adopt`: what stands between an application's database and Keyrow. */
@@ -32,6 +33,6 @@ export const adopt = command(
     const { url, userSetting } = readAdoption();
     const adoption = await checkAdoption(url, userSetting);
     if (sql !== undefined) process.stdout.write(adoption.sql[sql]);
-    else process.stdout.write(options.json ? `${JSON.stringify(adoption)}\n` : renderAdoption(adoption));
+    else process.stdout.write(options.json ? `${printableJson(adoption)}\n` : renderAdoption(adoption));
     if (sql === undefined && !adoption.ready) process.exitCode = 1;
   });

@@ -1,3 +1,4 @@
+import { printableJson } from "../printable.ts";
 import { command, examples } from "./command.ts";
 
 const WHERE =
@@ -20,7 +21,7 @@ const status = command("status", "Shows every key that rows are sealed under, an
     const { status } = await import("../keys/operate.ts");
     const { keyTable, rowTable } = await import("../keys/report.ts");
     const { keys, rows, complete } = await status(readConfig(), { rows: withRows });
-    if (json) print(JSON.stringify({ keys, ...(rows && { rows }) }));
+    if (json) print(printableJson({ keys, ...(rows && { rows }) }));
     else print(keyTable(keys).join("\n"));
     if (!json && rows !== undefined && rows.length > 0) print(`\n${rowTable(rows).join("\n")}`);
     if (!complete) process.exitCode = 1;

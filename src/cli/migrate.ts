@@ -1,3 +1,4 @@
+import { printable, printableJson } from "../printable.ts";
 import { command, examples } from "./command.ts";
 
 /** `keyrow migrate`: brings a database of one's own up to date. */
@@ -23,7 +24,9 @@ export const migrate = command("migrate", "Applies the committed migrations to t
     const { migrateDatabase, migrationStatus } = await import("../migrate.ts");
     const url = readMigrateUrl();
     const say = (value: object, lines: readonly string[]) =>
-      process.stdout.write(options.json ? `${JSON.stringify(value)}\n` : lines.map((line) => `${line}\n`).join(""));
+      process.stdout.write(
+        options.json ? `${printableJson(value)}\n` : lines.map((line) => `${printable(line)}\n`).join(""),
+      );
 
     if (options.status || options.dryRun) {
       const version = await migrationStatus(url);

@@ -1,5 +1,6 @@
 import type { Cipher } from "../cipher/cipher.ts";
 import type { Config } from "../config.ts";
+import { printableJson } from "../printable.ts";
 import { command, examples } from "./command.ts";
 
 const CREDENTIAL = "<provider/name>";
@@ -47,7 +48,7 @@ const set = command("set", "Creates a SYSTEM credential, or gives one a new valu
       if (value === undefined) return end("nothing was set", 130);
       const { setSystem } = await import("../system/credentials.ts");
       const done = await setSystem(config, cipher, which, { value, user, type, description, expiresAt });
-      print(json ? JSON.stringify({ ...which, ...done }) : `${done.created ? "created" : "renewed"}  ${title}`);
+      print(json ? printableJson({ ...which, ...done }) : `${done.created ? "created" : "renewed"}  ${title}`);
     });
   });
 
@@ -88,7 +89,7 @@ const list = command("list", "Lists the SYSTEM credentials, without their values
     const { listSystem } = await import("../system/credentials.ts");
     const { systemTable } = await import("../system/table.ts");
     const credentials = await listSystem(readConfig());
-    if (json) print(JSON.stringify(credentials));
+    if (json) print(printableJson(credentials));
     else if (credentials.length > 0) print(systemTable(credentials).join("\n"));
     else process.stderr.write("there are no SYSTEM credentials\n");
   });
@@ -111,7 +112,7 @@ const rm = command("rm", "Deletes a SYSTEM credential, on the record.")
     }
     const { removeSystem } = await import("../system/credentials.ts");
     const id = await removeSystem(config, which);
-    print(json ? JSON.stringify({ ...which, id, deleted: true }) : `deleted  ${title}`);
+    print(json ? printableJson({ ...which, id, deleted: true }) : `deleted  ${title}`);
   });
 
 /** `keyrow system`: the credentials that have no API. */

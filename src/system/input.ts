@@ -3,6 +3,7 @@ import type { Readable } from "node:stream";
 import { decodeValue } from "../cipher/local.ts";
 import { KeyrowError } from "../errors.ts";
 import { MAX_VALUE_BYTES } from "../limits.ts";
+import { isPrintable } from "../printable.ts";
 import type { CredentialName } from "./credentials.ts";
 
 const LONGEST = { provider: 100, name: 255 } as const;
@@ -10,10 +11,9 @@ const LONGEST = { provider: 100, name: 255 } as const;
 /** Provider and name of `smtp/relay`, parted by the first slash; throws USAGE, which never repeats what was given. */
 export function parseCredentialName(text: string): CredentialName {
   const [, provider = "", name = ""] = /^([^/]*)\/(.*)$/s.exec(text) ?? [];
-  // What goes to a terminal with every list.
-  const plain = !/\p{Cc}/u.test(text) && text.isWellFormed();
   const fits = (part: "provider" | "name", given: string) => given !== "" && Array.from(given).length <= LONGEST[part];
-  if (plain && fits("provider", provider) && fits("name", name)) return { provider, name };
+  // What goes to a terminal with every list.
+  if (isPrintable(text) && fits("provider", provider) && fits("name", name)) return { provider, name };
   throw new KeyrowError("USAGE", {
     message: "That is not the name of a credential.",
     hint: `Write <provider>/<name>, as in smtp/relay: at most ${LONGEST.provider} and ${LONGEST.name} characters.`,
