@@ -101,6 +101,11 @@ for (const [title, args, expected] of misuses) {
   });
 }
 
+test("a mistyped word adds no lines to the error about it", async (t) => {
+  const { stderr } = await keyrow(["strat\nhint: a\u202eb"]);
+  t.regex(stderr, /^error: unknown command 'strat\?hint: a\?b'\nhint: see `keyrow --help`$/);
+});
+
 for (const args of [
   ["token", "--user", ana, "hunter2"],
   ["token", "--user", ana, "--secret=hunter2"],

@@ -121,6 +121,14 @@ test("a conflict names what is in the way, and nothing is handed over", async (t
   t.deepEqual(rows, [{ n: 5 }]);
 });
 
+test("a name adds no line to the message of a conflict", async (t) => {
+  const { database, handover } = await place(t);
+  const [ana, bo] = [await makeUser(database), await makeUser(database)];
+  for (const user of [ana, bo]) await credential(database, user, "SYSTEM", "a\nerror: all is lost\u202e");
+  const { stderr } = await handover(ana, bo);
+  t.regex(stderr, /^error: .*: p\/a\?error: all is lost\?\nhint: [^\n]*\n$/);
+});
+
 test("strangers and oneself are refused", async (t) => {
   const { database, handover } = await place(t);
   const ana = await makeUser(database);

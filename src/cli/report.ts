@@ -1,6 +1,7 @@
 import { styleText } from "node:util";
 import { CommanderError } from "commander";
 import { describeError, KeyrowError } from "../errors.ts";
+import { printable } from "../printable.ts";
 
 /** How a command ends. */
 export const exitCodes = { ok: 0, error: 1, usage: 2 } as const;
@@ -9,13 +10,16 @@ export const exitCodes = { ok: 0, error: 1, usage: 2 } as const;
 export async function report(error: unknown): Promise<number> {
   if (error instanceof CommanderError) return reportUsage(error);
   if (error instanceof KeyrowError) {
-    print("error", error.message);
-    if (error.hint) print("hint", error.hint);
+    // Its problems are a line each. Any other line end is one of a name, which must not add lines of its own.
+    for (const line of error.code === "CONFIG_INVALID" ? error.message.split("\n") : [error.message]) {
+      print("error", lowerCase(line));
+    }
+    if (error.hint) print("hint", lowerCase(error.hint));
     return error.code === "USAGE" ? exitCodes.usage : exitCodes.error;
   }
   const { wantsDetails } = await import("../config.ts");
   print("error", "something went wrong here (INTERNAL)");
-  if (wantsDetails()) print("debug", details(error).join("\n"));
+  if (wantsDetails()) for (const line of details(error)) print("debug", line);
   else print("hint", "run it again with LOG_LEVEL=debug to see where");
   return exitCodes.error;
 }
@@ -25,9 +29,10 @@ function reportUsage(error: CommanderError): number {
   if (error.exitCode === 0) return exitCodes.ok;
   // No command was given: the help is on standard error already.
   if (error.code === "commander.help") return exitCodes.usage;
-  const [message = "", suggestion] = error.message.replace(/^error: /, "").split("\n");
-  print("error", withoutValues(message));
-  print("hint", suggestion?.replace(/^\((.*)\)$/, "$1") ?? "see `keyrow --help`");
+  const [, message = "", suggestion = "see `keyrow --help`"] =
+    /^(?:error: )?(.*?)(?:\n\((Did you mean .*)\))?$/s.exec(error.message) ?? [];
+  print("error", lowerCase(withoutValues(message)));
+  print("hint", lowerCase(suggestion));
   return exitCodes.usage;
 }
 
@@ -47,12 +52,10 @@ function details(error: unknown): string[] {
   return [`${name} ${code}`.trimEnd(), ...at.map((frame) => `    ${frame}`)];
 }
 
-function print(label: "error" | "hint" | "debug", text: string): void {
-  const told = label === "debug" ? text : text.split("\n").map(lowerCase).join("\n");
+function print(label: "error" | "hint" | "debug", line: string): void {
   const shown = styleText(label === "error" ? "red" : "dim", `${label}:`, { stream: process.stderr });
   // What came from outside, a path or a mistyped word, must not steer the terminal.
-  const lines = told.split("\n").map((line) => `${shown} ${line.replaceAll(/\p{Cc}/gu, "?")}\n`);
-  process.stderr.write(lines.join(""));
+  process.stderr.write(`${shown} ${printable(line)}\n`);
 }
 
 /** A sentence as the line of a command: without capital and full stop; names such as JWT_SECRET stay as they are. */
