@@ -129,7 +129,24 @@ function insertFindings(facts: Facts, table: Table): Finding[] {
       ],
     });
   }
-  return [...found, ...lookUpFindings(facts, filled)];
+  return [...found, ...sequenceFindings(facts, filled), ...lookUpFindings(facts, filled)];
+}
+
+/** What the columns that an entry leaves out draw from. */
+function sequenceFindings({ sequences }: Facts, filled: readonly Column[]): Finding[] {
+  const lacking = sequences.filter(({ column, usable }) => !usable && !filled.some(({ name }) => name === column));
+  if (lacking.length === 0) return [];
+  return [
+    {
+      name: "grant.activity_logs.sequence",
+      severity: "to run",
+      what: `keyrow_reveal may not draw from the sequences of public.activity_logs: ${shown(lacking.map(({ column }) => column))}.`,
+      remedy: BY_OWNER,
+      sql: lacking.map(
+        ({ schema, name }) => `grant usage on sequence ${identifier(schema)}.${identifier(name)} to keyrow_reveal;`,
+      ),
+    },
+  ];
 }
 
 /** The skeleton looks for users and workspaces that an entry may point to. Reading workspaces is needed anyway. */

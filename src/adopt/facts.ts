@@ -52,6 +52,15 @@ export interface Routine {
   readonly source: string;
 }
 
+/** A sequence that the default of one of the log's columns draws from. */
+export interface Sequence {
+  readonly column: string;
+  readonly schema: string;
+  readonly name: string;
+  /** Whether keyrow_reveal, which writes the log, may draw from it. */
+  readonly usable: boolean;
+}
+
 /** An enum of `public`. */
 export interface Enum {
   readonly name: string;
@@ -72,6 +81,7 @@ export interface Facts {
   readonly tables: readonly Table[];
   readonly routines: readonly Routine[];
   readonly enums: readonly Enum[];
+  readonly sequences: readonly Sequence[];
   /** What Keyrow's roles may do, as in `keyrow_owner references users.id`. */
   readonly rights: ReadonlySet<string>;
   /** Other tables of `public` that everybody may read or change. */
@@ -167,6 +177,19 @@ const rights = `
     and p.oid in (to_regprocedure('public.current_user_id()'), to_regprocedure('public.is_workspace_admin(uuid, uuid)'))
     and has_function_privilege(r.oid, p.oid, 'execute')`;
 
+// Of `serial` and of defaults by hand. An identity's needs no right, and depends on its column by itself.
+const sequences = `
+  select a.attname as column, n.nspname as schema, s.relname as name,
+    exists (
+      select from pg_roles r
+      where r.rolname = 'keyrow_reveal' and has_sequence_privilege(r.oid, s.oid, 'usage, update')) as usable
+  from pg_attrdef f
+  join pg_attribute a on a.attrelid = f.adrelid and a.attnum = f.adnum
+  join pg_depend d on d.classid = 'pg_attrdef'::regclass and d.objid = f.oid and d.refclassid = 'pg_class'::regclass
+  join pg_class s on s.oid = d.refobjid and s.relkind = 'S'
+  join pg_namespace n on n.oid = s.relnamespace
+  where f.adrelid = to_regclass('public.activity_logs') order by 1, 2, 3`;
+
 const createdByEverybody = `
   select distinct pg_get_userbyid(c.relowner) as name
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -213,6 +236,7 @@ export async function readFacts(client: pg.ClientBase): Promise<Facts> {
     tables: await read<Table>(tables, [tableNames]),
     routines: await read<Routine>(routines),
     enums: await read<Enum>(enums),
+    sequences: await read<Sequence>(sequences),
     rights: new Set((await read<{ right: string }>(rights, [tableNames])).map(({ right }) => right)),
     openTables: await named(openTables),
     openRoutines: await named(openRoutines),

@@ -36,7 +36,7 @@ export function columnOf(facts: Facts, table: string, column: string): Column | 
 
 /** A name as SQL takes it, quoted unless it is one that can be no keyword. */
 export function identifier(name: string): string {
-  const plain = /^(id|action|details|(?!current_|session_|system_)[a-z]+(_[a-z0-9]+)+)$/.test(name);
+  const plain = /^(id|public|action|details|(?!current_|session_|system_)[a-z]+(_[a-z0-9]+)+)$/.test(name);
   return plain ? name : pg.escapeIdentifier(name);
 }
 

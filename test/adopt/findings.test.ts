@@ -264,6 +264,17 @@ const cases: Record<string, Case> = {
     found: { "grant.users.select": "to run" },
     says: /can't look up the users/,
   },
+  "a log that counts its entries": {
+    cause: "alter table activity_logs add number bigserial",
+    found: { "grant.activity_logs.sequence": "to run" },
+    says: /may not draw from the sequences of public\.activity_logs: number\./,
+  },
+  "a log whose ids come from a sequence that everything shares": {
+    cause: `create schema "Shared"; alter schema "Shared" owner to app_owner; set role app_owner;
+      create sequence "Shared"."The ids"; alter table activity_logs add number bigint default nextval('"Shared"."The ids"')`,
+    found: { "grant.activity_logs.sequence": "to run" },
+    says: /may not draw from the sequences/,
+  },
   "a column of the log whose name is a keyword": {
     cause: 'alter table activity_logs add "order" int not null',
     found: { "grant.activity_logs.insert": "to run" },
@@ -433,7 +444,7 @@ test("what can't be caused here is named as well: an older server, and one witho
   t.like(versionFinding(140_012), { name: "postgres.version", severity: "in the way" });
   t.regex(versionFinding(140_012)?.what ?? "", /PostgreSQL 14/);
   t.is(versionFinding(150_000), undefined);
-  const empty = { login: "x", setUp: true, createdByEverybody: [], tables: [], routines: [], enums: [] };
+  const empty = { login: "x", setUp: true, createdByEverybody: [], tables: [], routines: [], enums: [], sequences: [] };
   const open = { rights: new Set<string>(), openTables: [], openRoutines: [] };
   const uuidOssp = { schema: null, available: false };
   const found = objectFindings({ ...empty, ...open, version: 180_000, uuidOssp });
@@ -458,6 +469,24 @@ test("a log without a column for what has to be in it is never finished by itsel
   const { copy } = await inCopy({ cause, found: {}, says: /./ });
   const { sql } = await checkAdoption(server.url("app_owner", copy), "app.user_id");
   t.regex(sql.after, /\/\* fill in: a column for user_id: public\.current_user_id\(\) \*\//);
+});
+
+test("an entry can be written where the check finds no right missing: with a serial and an identity", async (t) => {
+  const cause = `alter table activity_logs drop column id; alter table activity_logs add id bigserial primary key;
+    alter table activity_logs add turn int generated always as identity`;
+  const { copy, added } = await inCopy({ cause, found: {}, says: /./ });
+  const write = `set role keyrow_reveal; insert into activity_logs
+    (workspace_id, user_id, action, entity_type, entity_id, source, importance)
+    values ('${team}', '${user}', 'CREDENTIAL_CREATED', 'CREDENTIAL', '${user}', 'keyrow', 1)`;
+  await t.throwsAsync(run(server, "postgres", write, copy), { message: /permission denied for sequence/ });
+  const found = await added();
+  t.deepEqual(
+    found.map(({ name, sql }) => [name, sql]),
+    [["grant.activity_logs.sequence", ["grant usage on sequence public.activity_logs_id_seq to keyrow_reveal;"]]],
+  );
+  await run(server, "app_owner", found.flatMap(({ sql = [] }) => sql).join("\n"), copy);
+  await t.notThrowsAsync(run(server, "postgres", write, copy));
+  t.deepEqual(await added(), []);
 });
 
 test("the check changes nothing, and can't", async (t) => {
