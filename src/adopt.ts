@@ -1,6 +1,7 @@
 import type pg from "pg";
 import { logFindings, misfits, readStockSeam, seamScript, seamState } from "./adopt/activity-log.ts";
-import { credentialFindings, formerCredentials, loadScript } from "./adopt/credentials.ts";
+import { NoAnswer } from "./adopt/attempt.ts";
+import { credentialFindings, formerCredentials, loadScript, rowFindings } from "./adopt/credentials.ts";
 import { type Facts, readFacts } from "./adopt/facts.ts";
 import { type Finding, shown, tableOf } from "./adopt/finding.ts";
 import { identityFindings } from "./adopt/identity.ts";
@@ -22,20 +23,27 @@ export interface Adoption {
   };
 }
 
+const STATEMENT_MS = 60_000;
+
 /**
- * Checks an application's database, in one read-only transaction that is taken back. `userSetting`: what its
- * `current_user_id()` is said to read. Throws DATABASE_UNREACHABLE.
+ * Checks an application's database, in one read-only transaction, which ends with the connection. `userSetting`: what its
+ * `current_user_id()` is said to read; `statementMs`: how long one answer may take. Throws DATABASE_UNREACHABLE.
  */
-export async function checkAdoption(url: string, userSetting: string): Promise<Adoption> {
+export async function checkAdoption(
+  url: string,
+  userSetting: string,
+  statementMs: number = STATEMENT_MS,
+): Promise<Adoption> {
+  const work = async (client: pg.Client) => {
+    await client.query(`
+      begin isolation level repeatable read read only;
+      set local search_path = pg_catalog, pg_temp;
+      set local statement_timeout = ${statementMs}`);
+    return check(client, userSetting);
+  };
   try {
-    return await withConnection(url, async (client) => {
-      await client.query("begin isolation level repeatable read read only; set local search_path = pg_catalog");
-      try {
-        return await check(client, userSetting);
-      } finally {
-        await client.query("rollback");
-      }
-    });
+    // A function can go on after the server has ended its statement.
+    return await withConnection(url, work, { query_timeout: statementMs * 1.1 });
   } catch (error) {
     throw unreachable(url, error) ?? error;
   }
@@ -51,16 +59,29 @@ async function check(client: pg.Client, userSetting: string): Promise<Adoption> 
   const stockSeam = await readStockSeam();
   const findings = [
     ...objectFindings(facts),
-    ...(await identityFindings(client, facts, userSetting)),
     ...rightFindings(facts),
     ...logFindings(facts, stockSeam),
-    ...(await credentialFindings(client, facts)),
+    ...credentialFindings(facts),
+    ...(await answeredFindings(client, facts, userSetting)),
   ];
   return {
     ready: findings.every(({ severity }) => severity === "note"),
     findings,
     sql: { before: scriptBefore(facts, findings), after: scriptAfter(facts, stockSeam) },
   };
+}
+
+/** What the application's own functions and rows say, as far as they do. */
+async function answeredFindings(client: pg.Client, facts: Facts, userSetting: string): Promise<Finding[]> {
+  const found: Finding[] = [];
+  try {
+    for await (const one of identityFindings(client, facts, userSetting)) found.push(one);
+    for await (const one of rowFindings(client, facts)) found.push(one);
+  } catch (error) {
+    if (!(error instanceof NoAnswer)) throw error;
+    found.push(error.finding);
+  }
+  return found;
 }
 
 function scriptBefore({ tables }: Facts, findings: readonly Finding[]): string {

@@ -29,9 +29,13 @@ function scramVerifier(password: string): string {
 // What takes a connection and says nothing is no PostgreSQL.
 const CONNECTING_MS = 10_000;
 
-/** Runs `work` on a connection of its own and closes it, whatever happens. */
-export async function withConnection<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: CONNECTING_MS });
+/** Runs `work` on a connection of its own and closes it, whatever happens; `options` are pg's. */
+export async function withConnection<T>(
+  url: string,
+  work: (client: pg.Client) => Promise<T>,
+  options: pg.ClientConfig = {},
+): Promise<T> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: CONNECTING_MS, ...options });
   // Without a listener, a connection that is lost between two statements ends the process.
   client.on("error", () => undefined);
   await client.connect();

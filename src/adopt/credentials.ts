@@ -1,4 +1,5 @@
-import pg from "pg";
+import type pg from "pg";
+import { attempt } from "./attempt.ts";
 import type { Facts, Table } from "./facts.ts";
 import { BY_OWNER, type Finding, identifier, shown, tableOf, USUAL_PATH } from "./finding.ts";
 
@@ -41,19 +42,13 @@ export function formerCredentials(facts: Facts): Table | undefined {
   return current !== undefined && current.owner !== OWNER ? current : tableOf(facts, ASIDE);
 }
 
-/** What of the application's own credentials is in the migration's place, and which of its rows would not load. */
-export async function credentialFindings(client: pg.ClientBase, facts: Facts): Promise<Finding[]> {
+/** What of the application's own credentials is in the migration's place, and what of them would not load. */
+export function credentialFindings(facts: Facts): Finding[] {
   const table = formerCredentials(facts);
-  const placeFound = placeFindings(facts);
-  if (table === undefined) return placeFound;
-  const typeOf = (name: string) => table.columns.find((column) => column.name === name)?.type;
-  const missing = required.filter((name) => typeOf(name) === undefined);
-  const notUuid = ["id", "user_id", "workspace_id"].filter((name) => ![undefined, "uuid"].includes(typeOf(name)));
-  const columns = table.columns.map(({ name }) => name);
-  const extra = columns.filter((name) => ![...required, ...optional].includes(name as never));
-  const found = [...placeFound];
-  if (missing.length + notUuid.length > 0) {
-    const wrong = [...missing.map((name) => `it has no ${name}`), ...notUuid.map((name) => `${name} is no uuid`)];
+  const found = placeFindings(facts);
+  if (table === undefined) return found;
+  const wrong = unloadable(table);
+  if (wrong.length > 0) {
     found.push({
       name: "credentials.columns",
       severity: "in the way",
@@ -61,6 +56,8 @@ export async function credentialFindings(client: pg.ClientBase, facts: Facts): P
       remedy: "give it the specification's columns, or load its rows by SQL of your own",
     });
   }
+  const columns = table.columns.map(({ name }) => name);
+  const extra = columns.filter((name) => ![...required, ...optional].includes(name as never));
   if (extra.length > 0) {
     found.push({
       name: "credentials.extra",
@@ -69,7 +66,18 @@ export async function credentialFindings(client: pg.ClientBase, facts: Facts): P
       remedy: "keep what they hold in `metadata`, or in a table of your own",
     });
   }
-  return missing.length + notUuid.length > 0 ? found : [...found, ...(await rowFindings(client, table))];
+  return found;
+}
+
+/** Why no row of it can be loaded: what it lacks, or has in another form. */
+function unloadable({ columns }: Table): string[] {
+  const typeOf = (name: string) => columns.find((column) => column.name === name)?.type;
+  return [
+    ...required.filter((name) => typeOf(name) === undefined).map((name) => `it has no ${name}`),
+    ...["id", "user_id", "workspace_id"]
+      .filter((name) => ![undefined, "uuid"].includes(typeOf(name)))
+      .map((name) => `${name} is no uuid`),
+  ];
 }
 
 /** What has a name that the migrations give to something of Keyrow's. */
@@ -206,51 +214,55 @@ export const rowRules: readonly RowRule[] = [
   },
 ];
 
-async function rowFindings(client: pg.ClientBase, table: Table): Promise<Finding[]> {
+/** Which rows of the application's own credentials would not load. Throws NoAnswer. */
+export async function* rowFindings(client: pg.ClientBase, facts: Facts): AsyncGenerator<Finding> {
+  const table = formerCredentials(facts);
+  if (table === undefined || unloadable(table).length > 0) return;
   const name = `public.${table.name}`;
   if (!table.readable) {
-    return [
-      {
-        name: "rows.unread",
-        severity: "in the way",
-        what: `The login of ADOPT_DATABASE_URL may not read ${name}.`,
-        remedy: "connect as its owner",
-      },
-    ];
+    yield {
+      name: "rows.unread",
+      severity: "in the way",
+      what: `The login of ADOPT_DATABASE_URL may not read ${name}.`,
+      remedy: "connect as its owner",
+    };
+    return;
   }
-  const found: Finding[] = [];
   if (table.securedHere) {
-    found.push({
+    yield {
       name: "rows.hidden",
       severity: "note",
       what: `Row level security on ${name} holds for this login: rows that no policy shows it are not checked.`,
       remedy: "its policies must show it every row where no claims are set, or check as a login with BYPASSRLS",
-    });
+    };
   }
   const columns = table.columns.map((column) => column.name);
   for (const rule of rowRules) {
     if (!rule.columns.every((column) => columns.includes(column))) continue;
     const rows = await wrongRows(client, name, rule);
     if (rows === undefined) {
-      found.push({
+      yield {
         name: rule.name,
         severity: "in the way",
         what: `The rows of ${name} can't be checked for it: whether they ${rule.what}.`,
         remedy: "connect as a login that may read users, workspaces and the credentials, whatever claims are set",
-      });
+      };
     } else if (rows.count > 0) {
       const { what, remedy } = rule;
-      found.push({ name: rule.name, severity: "in the way", what: `Rows of ${name} ${what}.`, remedy, rows });
+      yield { name: rule.name, severity: "in the way", what: `Rows of ${name} ${what}.`, remedy, rows };
     }
   }
-  return found;
 }
 
 /** How many rows there are that a rule refuses, and the ids of the first; undefined where they can't be read. */
-async function wrongRows(client: pg.ClientBase, table: string, rule: RowRule): Promise<Finding["rows"] | undefined> {
+function wrongRows(client: pg.ClientBase, table: string, rule: RowRule): Promise<Finding["rows"]> {
   const counted = rule.twins === undefined ? "" : `, count(*) over (partition by ${rule.twins}) as twins`;
-  await client.query("savepoint rows");
-  try {
+  const late = {
+    name: rule.name,
+    what: `In a minute it could not be told whether rows of ${table} ${rule.what}; what comes after it was not checked.`,
+    remedy: "see what it waits for: a lock, or a slow function in the policies of the table",
+  };
+  return attempt(client, late, async () => {
     // The application's policies may call functions that find their tables by it.
     await client.query(`set local search_path = ${USUAL_PATH}`);
     const { rows } = await client.query<{ id: string; count: string }>(
@@ -258,12 +270,7 @@ async function wrongRows(client: pg.ClientBase, table: string, rule: RowRule): P
        where ${rule.wrong} order by c.id limit ${MAX_IDS}`,
     );
     return { count: Number(rows[0]?.count ?? 0), ids: rows.map(({ id }) => id) };
-  } catch (error) {
-    if (!(error instanceof pg.DatabaseError)) throw error;
-    return undefined;
-  } finally {
-    await client.query("rollback to savepoint rows");
-  }
+  });
 }
 
 /** What keyrow_migrate runs after the migrations to load the rows; it can be run again. */

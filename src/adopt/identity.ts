@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
-import pg from "pg";
+import type pg from "pg";
 import { KEYROW_CLAIM } from "../settings.ts";
+import { attempt } from "./attempt.ts";
 import type { Facts, Routine } from "./facts.ts";
 import { BY_OWNER, type Finding, shown, USUAL_PATH } from "./finding.ts";
 
@@ -10,79 +11,96 @@ type Answer = string | null | undefined;
 // In Keyrow's functions, which call the application's.
 const NARROW_PATH = "pg_catalog, pg_temp";
 
-/** Asks the application's functions. `client`: in a read-only transaction in which nothing has set a claim yet. */
-export async function identityFindings(client: pg.ClientBase, facts: Facts, userSetting: string): Promise<Finding[]> {
-  const asked = routineOf(facts, "current_user_id", "uuid");
-  if (asked === undefined) return [];
+/** What is asked of the application's functions: those of exactly these types. */
+const questions = {
+  current_user_id: { types: "", returns: "uuid", call: "select public.current_user_id()::text as id" },
+  is_workspace_admin: {
+    types: "uuid, uuid",
+    returns: "boolean",
+    call: "select public.is_workspace_admin(gen_random_uuid(), gen_random_uuid())::text as id",
+  },
+} as const;
+type Asked = keyof typeof questions;
+
+// Each costs a call, and may take its time.
+const MOST_NAMES = 20;
+
+/** Asks the application's functions. `client`: in a transaction in which nothing has set a claim yet. Throws NoAnswer. */
+export async function* identityFindings(
+  client: pg.ClientBase,
+  facts: Facts,
+  userSetting: string,
+): AsyncGenerator<Finding> {
+  const asked = routineOf(facts, "current_user_id");
+  if (asked === undefined) return;
   const never = await answer(client, {});
-  if (typeof never === "string") return [everybody];
+  if (typeof never === "string") {
+    yield everybody;
+    return;
+  }
   const names = [...asked.source.matchAll(/'([a-z_][a-z0-9_]*(?:\.[a-z_][a-z0-9_]*){1,2})'/g)];
   const read = await whatItReads(client, [userSetting, ...names.map(([, name = ""]) => name)]);
-  if (read === undefined) return [unread(userSetting)];
-  const findings = read === userSetting ? [] : [another(userSetting, read)];
-  if (never === undefined) findings.push(raises(read));
-  else if ((await answer(client, { [read]: "" })) === undefined) findings.push(raisesEmpty(read));
-  if ((await answer(client, { [read]: "no-uuid" })) === null) findings.push(softened);
-  return [...findings, ...(await pathFindings(client, facts, read))];
+  if (read === undefined) {
+    yield unread(userSetting);
+    return;
+  }
+  if (read !== userSetting) yield another(userSetting, read);
+  if (never === undefined) yield raises(read);
+  else if ((await answer(client, { [read]: "" })) === undefined) yield raisesEmpty(read);
+  if ((await answer(client, { [read]: "no-uuid" })) === null) yield softened;
+  yield* pathFindings(client, facts, read);
 }
 
 /** What finds nothing, or anything, by the search path of whoever calls it. */
-async function pathFindings(client: pg.ClientBase, facts: Facts, read: string): Promise<Finding[]> {
+async function* pathFindings(client: pg.ClientBase, facts: Facts, read: string): AsyncGenerator<Finding> {
   const claims = { [KEYROW_CLAIM]: randomUUID(), [read]: randomUUID() };
-  const calls = [
-    { routine: routineOf(facts, "current_user_id", "uuid"), call: CURRENT_USER },
-    {
-      routine: routineOf(facts, "is_workspace_admin", "boolean"),
-      call: "select public.is_workspace_admin(gen_random_uuid(), gen_random_uuid())::text as id",
-    },
-  ];
-  const findings: Finding[] = [];
-  for (const { routine, call } of calls) {
+  for (const name of Object.keys(questions) as Asked[]) {
+    const routine = routineOf(facts, name);
     if (routine === undefined) continue;
-    if ((await answer(client, claims, call)) === undefined) findings.push(broken(routine));
-    else if (!routine.searchPath && (await answer(client, claims, call, NARROW_PATH)) === undefined)
-      findings.push(lost(routine));
-    else if (!routine.searchPath && routine.definer) findings.push(open(routine));
+    if ((await answer(client, claims, name)) === undefined) yield broken(routine);
+    else if (!routine.searchPath && (await answer(client, claims, name, NARROW_PATH)) === undefined)
+      yield lost(routine);
+    else if (!routine.searchPath && routine.definer) yield open(routine);
   }
-  return findings;
 }
 
-function routineOf({ routines }: Facts, name: string, returns: string): Routine | undefined {
-  return routines.find((one) => one.schema === "public" && one.name === name && one.returns === returns);
+function routineOf({ routines }: Facts, name: Asked): Routine | undefined {
+  const { types, returns } = questions[name];
+  return routines.find(
+    (one) => one.schema === "public" && one.name === name && one.types === types && one.returns === returns,
+  );
 }
 
 /** The first setting that it follows, with Keyrow's own set as each request sets it. */
 async function whatItReads(client: pg.ClientBase, names: readonly string[]): Promise<string | undefined> {
-  for (const name of new Set(names)) {
+  for (const name of [...new Set(names)].slice(0, MOST_NAMES)) {
     const id = randomUUID();
     if ((await answer(client, { [KEYROW_CLAIM]: id, [name]: id })) === id) return name;
   }
   return undefined;
 }
 
-const CURRENT_USER = "select public.current_user_id()::text as id";
-
-/** Asks with these settings alone; what it does or raises leaves the transaction as it was. */
-async function answer(
+/** Asks with these settings alone; what it does or raises leaves the transaction as it was. Throws NoAnswer. */
+function answer(
   client: pg.ClientBase,
   settings: Readonly<Record<string, string>>,
-  call: string = CURRENT_USER,
+  name: Asked = "current_user_id",
   searchPath: string = USUAL_PATH,
 ): Promise<Answer> {
-  await client.query("savepoint ask");
-  try {
+  return attempt(client, late(name), async () => {
     for (const entry of Object.entries({ ...settings, search_path: searchPath })) {
       await client.query("select pg_catalog.set_config($1, $2, true)", entry);
     }
-    const { rows } = await client.query<{ id: string | null }>(call);
+    const { rows } = await client.query<{ id: string | null }>(questions[name].call);
     return rows[0]?.id ?? null;
-  } catch (error) {
-    if (!(error instanceof pg.DatabaseError)) throw error;
-    return undefined;
-  } finally {
-    await client.query("rollback to savepoint ask");
-  }
+  });
 }
+
+const late = (name: Asked) => ({
+  name: `function.${name}`,
+  what: `public.${name}(${questions[name].types}) gives no answer in a minute; what comes after it was not checked.`,
+  remedy: "let it answer at once, for any user and for none: it is asked in every statement",
+});
 
 const everybody: Finding = {
   name: "identity.everybody",

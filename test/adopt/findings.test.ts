@@ -504,6 +504,38 @@ test("the check changes nothing, and can't", async (t) => {
   t.deepEqual(rows, [{ made: null }]);
 });
 
+for (const [title, body] of [
+  ["that sleeps", "perform pg_sleep(600); return null;"],
+  [
+    "that sleeps on when it is woken",
+    "begin perform pg_sleep(600); exception when query_canceled then perform pg_sleep(600); end; return null;",
+  ],
+] as const) {
+  test(`a current_user_id() ${title} does not hold the check up`, async (t) => {
+    const { copy } = await inCopy({ cause: define(body), found: {}, says: /./ });
+    const { ready, findings } = await checkAdoption(server.url("app_owner", copy), "app.user_id", 1_000);
+    t.false(ready);
+    t.like(findings.at(-1), { name: "function.current_user_id", severity: "in the way" });
+    t.regex(findings.at(-1)?.what ?? "", /gives no answer in a minute/);
+  });
+}
+
+test("a policy that sleeps does not hold the check of the rows up", async (t) => {
+  const { copy } = await inCopy({
+    of: "with_credentials",
+    cause: `${credential("", "")}; alter table user_credentials force row level security;
+      create policy slow on user_credentials as restrictive using (pg_sleep(600) is not null)`,
+    found: {},
+    says: /./,
+  });
+  const { findings } = await checkAdoption(server.url("app_owner", copy), "app.user_id", 2_000);
+  t.like(findings.at(-1), { name: "rows.duplicate", severity: "in the way" });
+  t.regex(
+    findings.at(-1)?.what ?? "",
+    /^In a minute it could not be told whether rows of public\.user_credentials have/,
+  );
+});
+
 test("in a database with Keyrow's own foundation nothing stands in the way", async (t) => {
   const database = await createTestDatabase();
   t.teardown(() => database.drop());
