@@ -7,6 +7,7 @@ import { type Finding, shown, tableOf } from "./adopt/finding.ts";
 import { identityFindings } from "./adopt/identity.ts";
 import { objectFindings, versionFinding } from "./adopt/objects.ts";
 import { rightFindings } from "./adopt/rights.ts";
+import { refuseReach } from "./reach.ts";
 import { withConnection } from "./setup.ts";
 import { unreachable } from "./unreachable.ts";
 
@@ -25,9 +26,13 @@ export interface Adoption {
 
 const STATEMENT_MS = 60_000;
 
+const OWN_LOGIN =
+  "Connect as the application's owner; where that is a superuser, as a login with BYPASSRLS that was granted pg_read_all_data.";
+
 /**
  * Checks an application's database, in one read-only transaction, which ends with the connection. `userSetting`: what its
- * `current_user_id()` is said to read; `statementMs`: how long one answer may take. Throws DATABASE_UNREACHABLE.
+ * `current_user_id()` is said to read; `statementMs`: how long one answer may take. Throws DATABASE_UNREACHABLE, and
+ * DATABASE_RIGHTS for a login that could do more there than read.
  */
 export async function checkAdoption(
   url: string,
@@ -39,6 +44,8 @@ export async function checkAdoption(
       begin isolation level repeatable read read only;
       set local search_path = pg_catalog, pg_temp;
       set local statement_timeout = ${statementMs}`);
+    // A transaction that only reads can still run programs and write files.
+    await refuseReach(client, OWN_LOGIN);
     return check(client, userSetting);
   };
   try {

@@ -19,7 +19,7 @@ export const adopt = command(
   )
   .addHelpText(
     "after",
-    "\nThe login is the application's owner, who sees all its rows. docs/adopt.md goes all the way.",
+    "\nThe login is the application's owner, who sees all its rows, and no superuser. docs/adopt.md goes all the way.",
   )
   .action(async (options: { check: boolean; sql?: string; json: boolean }) => {
     const { KeyrowError } = await import("../errors.ts");

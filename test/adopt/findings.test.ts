@@ -1,9 +1,13 @@
+import { chmodSync, existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import test from "ava";
 import { rowRules } from "../../src/adopt/credentials.ts";
 import type { Finding } from "../../src/adopt/finding.ts";
 import { objectFindings, versionFinding } from "../../src/adopt/objects.ts";
 import { type Adoption, checkAdoption } from "../../src/adopt.ts";
+import { asOwner } from "../../src/setup.ts";
+import { makeTemporaryDirectory, removeWithServers } from "../helpers/cluster.ts";
 import { createTestDatabase } from "../helpers/database.ts";
 import { makeApplication, run, type Server, setUp, sqlFile, startServer } from "./application.ts";
 
@@ -21,8 +25,16 @@ test.before(async () => {
   await run(server, "app_owner", sql.before);
   await run(server, "postgres", "create database with_credentials template app", "postgres");
   await run(server, "app_owner", withoutEnums(await sqlFile("specification.sql")), "with_credentials");
+  await run(server, "postgres", logins);
 });
 test.after.always(() => server?.stop());
+
+/** Who sees every row without owning one, and who may do more on the server than in a database. */
+const logins = `
+  create role reader login bypassrls password 'reader'; grant pg_read_all_data to reader;
+  create role programmer login password 'programmer'; grant pg_execute_server_program to programmer;
+  create role filer login password 'filer'; grant pg_write_server_files to filer;
+  create role deputy login noinherit password 'deputy'; grant postgres to deputy`;
 
 /** The values are there already. */
 const withoutEnums = (text: string) => text.replaceAll(/^ALTER TYPE.*$/gm, "");
@@ -461,7 +473,7 @@ test("a check that row level security may keep rows from says so", async (t) => 
     return findings.map(({ name }) => name).filter((name) => name.startsWith("rows."));
   };
   t.deepEqual(await names("app_owner"), ["rows.hidden"]);
-  t.deepEqual(await names("postgres"), []);
+  t.deepEqual(await names("reader"), []);
 });
 
 test("a log without a column for what has to be in it is never finished by itself", async (t) => {
@@ -504,6 +516,38 @@ test("the check changes nothing, and can't", async (t) => {
   t.deepEqual(rows, [{ made: null }]);
 });
 
+for (const [login, reason] of [
+  ["postgres", "is a superuser"],
+  ["deputy", "may become postgres"],
+  ["programmer", "may become pg_execute_server_program"],
+  ["filer", "may become pg_write_server_files"],
+] as const) {
+  test(`a login that ${reason} checks nothing, for the application's functions would run with its rights`, async (t) => {
+    const directory = makeTemporaryDirectory();
+    chmodSync(directory, 0o777);
+    t.teardown(() => removeWithServers(directory));
+    const marker = join(directory, "marker");
+    const { copy } = await inCopy({
+      // What the check asks of the database is not the application's, either.
+      cause: `${define(`copy (select 1) to program 'touch ${marker}'; return null;`)};
+        alter function current_user_id() volatile;
+        create schema fools; grant usage on schema fools to public;
+        create function fools.equals(name, name) returns boolean language plpgsql as
+          $$ begin copy (select 1) to program 'touch ${marker}'; return true; end $$;
+        create operator fools.= (leftarg = name, rightarg = name, function = fools.equals);
+        alter role ${login} in database copy_${copies + 1} set search_path = fools, pg_catalog`,
+      found: {},
+      says: /./,
+    });
+    const error = await checkAdoption(server.url(login, copy), "app.user_id").catch((refusal) => refusal);
+    t.false(existsSync(marker), "it ran");
+    t.like(error, {
+      code: "DATABASE_RIGHTS",
+      message: `The login ${login} ${reason}: the application's functions, which run here, could do the same.`,
+    });
+  });
+}
+
 for (const [title, body] of [
   ["that sleeps", "perform pg_sleep(600); return null;"],
   [
@@ -539,6 +583,6 @@ test("a policy that sleeps does not hold the check of the rows up", async (t) =>
 test("in a database with Keyrow's own foundation nothing stands in the way", async (t) => {
   const database = await createTestDatabase();
   t.teardown(() => database.drop());
-  const adoption = await checkAdoption(database.url("postgres"), "jwt.claims.user_id");
+  const adoption = await checkAdoption(asOwner(database.url("keyrow_migrate")), "jwt.claims.user_id");
   t.deepEqual(adoption, { ready: true, findings: [], sql: { before: "", after: "" } });
 });
