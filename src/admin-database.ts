@@ -4,13 +4,14 @@ import { createPool } from "./database.ts";
 import { withEmbeddedDatabase } from "./embedded-database.ts";
 import { KeyrowError } from "./errors.ts";
 import { keyrowLogins } from "./logins.ts";
+import { refuseReach } from "./reach.ts";
 import { readSecrets } from "./secrets.ts";
 import { fromDatabaseError } from "./sql-errors.ts";
 import { unreachable } from "./unreachable.ts";
 import { unknownUser } from "./users.ts";
 
 // As for a request, only that nobody has claims. Until the transaction ends: a pooler may give the session to others.
-const asAdmin = `
+const settings = `
   set local role keyrow_admin;
   set local jwt.claims.user_id = '';
   set local request.jwt.claims = '';
@@ -18,16 +19,33 @@ const asAdmin = `
   set local lock_timeout = '30s';
   set local search_path = pg_catalog, public, pg_temp`;
 
+const OWN_LOGIN = "Let an admin of the database run: create role alice login; grant keyrow_admin to alice;";
+
+const STATEMENT_MS = 60_000;
+
 /**
  * Runs `work` in one transaction as keyrow_admin, on the database of ADMIN_DATABASE_URL or, where that is unset, on the
  * embedded one; it is committed to disk when this returns. Throws DATABASE_UNREACHABLE, DATABASE_RIGHTS where the login
- * may not become keyrow_admin, SCHEMA_BEHIND, DATA_DIRECTORY where there is no embedded database yet.
+ * may not become keyrow_admin or has rights that reach beyond the database, SCHEMA_BEHIND, DATA_DIRECTORY where there is
+ * no embedded database yet. `statementMs`: how long one statement may take.
  */
-export async function withAdmin<T>(config: Config, work: (client: pg.ClientBase) => Promise<T>): Promise<T> {
+export async function withAdmin<T>(
+  config: Config,
+  work: (client: pg.ClientBase) => Promise<T>,
+  statementMs: number = STATEMENT_MS,
+): Promise<T> {
   const { adminDatabaseUrl } = config;
-  if (adminDatabaseUrl !== undefined) return connected(adminDatabaseUrl, work);
+  if (adminDatabaseUrl !== undefined) {
+    return connected(adminDatabaseUrl, statementMs, async (client) => {
+      await refuseReach(client, OWN_LOGIN);
+      return asAdmin(client, work);
+    });
+  }
   await checkEmbedded(config);
-  return withEmbeddedDatabase(config, (addresses) => connected(addresses.url("postgres"), work));
+  // Its superuser: what it calls there is Keyrow's own foundation, and who changes that has this login as well.
+  return withEmbeddedDatabase(config, (addresses) =>
+    connected(addresses.url("postgres"), statementMs, (client) => asAdmin(client, work)),
+  );
 }
 
 /** Refuses a data directory that was never started: an admin's command makes no database in passing. */
@@ -39,8 +57,9 @@ export async function checkEmbedded({ dataDirectory }: Config): Promise<void> {
   });
 }
 
-async function connected<T>(url: string, work: (client: pg.ClientBase) => Promise<T>): Promise<T> {
-  const pool = createPool(url, { max: 1, application_name: "keyrow admin" });
+async function connected<T>(url: string, statementMs: number, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+  // A function can go on after the server has ended its statement.
+  const pool = createPool(url, { max: 1, application_name: "keyrow admin", query_timeout: statementMs * 1.1 });
   try {
     const client = await pool.connect().catch((error: unknown) => {
       throw unreachable(url, error) ?? error;
@@ -48,7 +67,7 @@ async function connected<T>(url: string, work: (client: pg.ClientBase) => Promis
     // A client that is lost while it is checked out would end the process.
     client.on("error", () => undefined);
     try {
-      return await inTransaction(client, work);
+      return await inTransaction(client, statementMs, work);
     } catch (error) {
       throw explained(error);
     } finally {
@@ -60,17 +79,29 @@ async function connected<T>(url: string, work: (client: pg.ClientBase) => Promis
   }
 }
 
-async function inTransaction<T>(client: pg.PoolClient, work: (client: pg.ClientBase) => Promise<T>): Promise<T> {
-  const { rows } = await client.query<{ login: string }>("select session_user as login");
-  await client.query("begin isolation level read committed read write");
-  await client.query(asAdmin).catch((error: unknown) => {
-    throw noAdmin(client, rows[0]?.login ?? "", error) ?? error;
-  });
+async function inTransaction<T>(
+  client: pg.PoolClient,
+  statementMs: number,
+  work: (client: pg.PoolClient) => Promise<T>,
+): Promise<T> {
+  // Nothing that the login's or the database's own search path has is called before it is checked.
+  await client.query(`
+    begin isolation level read committed read write;
+    set local search_path = pg_catalog, pg_temp;
+    set local statement_timeout = ${statementMs}`);
   const result = await work(client);
   // After an error, PostgreSQL answers `commit` with the tag ROLLBACK and no error.
   const { command } = await client.query("commit");
   if (command !== "COMMIT") throw new KeyrowError("INTERNAL");
   return result;
+}
+
+async function asAdmin<T>(client: pg.PoolClient, work: (client: pg.ClientBase) => Promise<T>): Promise<T> {
+  const { rows } = await client.query<{ login: string }>("select session_user as login");
+  await client.query(settings).catch((error: unknown) => {
+    throw noAdmin(client, rows[0]?.login ?? "", error) ?? error;
+  });
+  return work(client);
 }
 
 function noAdmin(client: pg.PoolClient, login: string, error: unknown): KeyrowError | undefined {

@@ -36,7 +36,7 @@ const when: Record<ErrorCode, string> = {
   EMBEDDED_OPENBAO: "the OpenBao of `keyrow start --openbao` can't be found, installed, started or stopped",
   DATABASE_UNREACHABLE: "a command or the start finds no database, or can't log in",
   DATABASE_RIGHTS:
-    "at the start: the server's login may do more than it should, or less than it must; for DB admins: theirs may not become keyrow_admin",
+    "at the start: the server's login may do more than it should, or less than it must; for DB admins and `keyrow adopt`: theirs may not become keyrow_admin, or has rights that reach beyond the database",
   SCHEMA_BEHIND: "at the start and for DB admins: migrations are missing, or are newer than this version",
   IDENTITY_MISMATCH:
     "at the start: `current_user_id()` does not give the user whose claims are set, or gives one without claims",

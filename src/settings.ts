@@ -151,7 +151,7 @@ export const settings = {
   }),
   ADOPT_DATABASE_URL: optional({
     description:
-      "The address of the database for `keyrow adopt`, as the application's owner, who sees all its rows. It is only read from.",
+      "The address of the database for `keyrow adopt`, as the application's owner, who sees all its rows, and no superuser. It is only read from.",
     parser: databaseUrl,
     remedy: "give an address as in postgres://app_owner:password@host:5432/database",
   }),
@@ -164,7 +164,7 @@ export const settings = {
   }),
   ADMIN_DATABASE_URL: optional({
     description:
-      "The address of the database for `keyrow system`, `keyrow handover` and the users of `keyrow token`, as a login that may become keyrow_admin. Where unset, it is the embedded one of the data directory.",
+      "The address of the database for `keyrow system`, `keyrow handover` and the users of `keyrow token`, as a login that may become keyrow_admin and is no superuser. Where unset, it is the embedded one of the data directory.",
     parser: databaseUrl,
     remedy: "give an address as in postgres://alice:password@host:5432/database",
   }),

@@ -17,7 +17,7 @@ export interface LoginPasswords {
 }
 
 /** A password as PostgreSQL stores it (RFC 5803), so that the password itself is in no statement and no log. */
-function scramVerifier(password: string): string {
+export function scramVerifier(password: string): string {
   const salt = randomBytes(16);
   const iterations = 4096;
   const salted = pbkdf2Sync(password, salt, iterations, 32, "sha256");

@@ -139,6 +139,9 @@ async function servesAdmins(t: ExecutionContext, server: Server, env: Record<str
   });
   t.is((await asAdmin(["handover", "--from", user, "--to", heir], admin)).stdout, "1 credential handed over\n");
   t.is((await asAdmin(["system", "get", "p/system"], admin)).stdout, "s");
+  // Who makes roles could give themselves what runs programs, and so could a function of the application's in their name.
+  const { stderr } = await asAdmin(["system", "list"], { ...admin, ADMIN_DATABASE_URL: server.url("dba", "app") });
+  t.regex(stderr, /^error: the login dba (may make roles, and before PostgreSQL 16|may not become keyrow_admin)/);
 }
 
 /** The address that a server says in its log once it listens. */

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import test from "ava";
 import { createKeyFile } from "../src/cipher/keyfile.ts";
 import { startEmbedded } from "../src/embedded/server.ts";
-import { withConnection } from "../src/setup.ts";
+import { scramVerifier, withConnection } from "../src/setup.ts";
 import { keyrow } from "./helpers/admin.ts";
 import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts";
 import { filesIn, find, formsOf, type Needle, type Place, random, search, talkative } from "./helpers/grep.ts";
@@ -29,8 +29,10 @@ test("no value, key or password of keyrow system is in a log, the WAL, the data 
   await createKeyFile(keyFile);
   const other = join(keys, "other.json");
   await createKeyFile(other);
+  const loginPassword = random(32);
+  await admin(`create role alice login password '${scramVerifier(loginPassword)}'; grant keyrow_admin to alice`);
   const env = {
-    ADMIN_DATABASE_URL: superuser,
+    ADMIN_DATABASE_URL: postgres.url({ user: "alice", password: loginPassword }, templateName),
     KEYROW_KEY_FILE: keyFile,
     LOG_LEVEL: "trace",
   };
@@ -105,7 +107,8 @@ test("no value, key or password of keyrow system is in a log, the WAL, the data 
       ],
     ),
     ...keyTexts.map((key, index): [string, Buffer] => [`key ${index}`, Buffer.from(key, "base64")]),
-    ["the login's password", superuserPassword],
+    ["the superuser's password", superuserPassword],
+    ["the login's password", loginPassword],
   ];
   t.true(values.length >= 12);
   const needles = secrets.flatMap(([title, one]) =>

@@ -1,8 +1,9 @@
 import { randomBytes, randomUUID } from "node:crypto";
-import { existsSync, readdirSync } from "node:fs";
+import { chmodSync, existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import test from "ava";
+import { withAdmin } from "../src/admin-database.ts";
 import { createKeyFile, readKeyFile } from "../src/cipher/keyfile.ts";
 import { createKeyring } from "../src/cipher/keyring.ts";
 import { createLocalCipher } from "../src/cipher/local.ts";
@@ -11,7 +12,7 @@ import { getSystem, type SystemInput, setSystem } from "../src/system/credential
 import { parseCredentialName, parseExpiry, readValue } from "../src/system/input.ts";
 import { createLogin, keyrow } from "./helpers/admin.ts";
 import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts";
-import { createTestDatabase } from "./helpers/database.ts";
+import { createTestDatabase, type TestDatabase } from "./helpers/database.ts";
 import { createBareDatabase } from "./helpers/migrations.ts";
 import { asAdmin, makeUser } from "./helpers/server.ts";
 import { onTerminal, typeInto } from "./helpers/terminal.ts";
@@ -465,6 +466,84 @@ test("no login that Keyrow has for a task of its own is a DB admin's, or is said
     t.notRegex(stderr, /grant/);
     t.is(stdout, "");
   }
+});
+
+/** Makes a row, so that policies are asked. */
+const hold = (own: TestDatabase, user: string) =>
+  asAdmin(
+    own,
+    `insert into public.user_credentials (user_id, provider, name, type, scope, encrypted_value, key_id)
+     values ($1, 'p', 'n', 'SECRET', 'SYSTEM', $2, 'local:20260101-0000000a')`,
+    [user, `${"A".repeat(16)}:${"A".repeat(22)}==:AAAA`],
+  );
+
+for (const [title, roles, reason] of [
+  ["a superuser", [], "is a superuser"],
+  ["who may become a superuser", ["keyrow_admin", "postgres"], "may become postgres"],
+  ["who may run programs", ["keyrow_admin", "pg_execute_server_program"], "may become pg_execute_server_program"],
+] as const) {
+  test(`${title} is refused, for a policy's function could take back the role and do the same`, async (t) => {
+    const own = await createTestDatabase();
+    const login = await createLogin(own, ...roles);
+    const open = makeTemporaryDirectory();
+    chmodSync(open, 0o777);
+    t.teardown(async () => {
+      await own.drop();
+      await login.drop();
+      await removeWithServers(open);
+    });
+    const [ana, bo] = [await makeUser(own), await makeUser(own)];
+    await hold(own, ana);
+    const marker = join(open, "marker");
+    await own.pool("postgres").query(`
+      create or replace function public.current_user_id() returns uuid language plpgsql volatile as $$ begin
+        reset role;
+        copy (select 1) to program 'touch ${marker}';
+        set role keyrow_admin;
+        return null;
+      end $$`);
+    const url = roles.length === 0 ? own.url("postgres") : login.url;
+    const name = roles.length === 0 ? "postgres" : login.name;
+    for (const args of [
+      ["system", "list"],
+      ["handover", "--from", ana, "--to", bo],
+      ["token", "--user", ana],
+    ]) {
+      const secret = { JWT_SECRET: randomBytes(48).toString("base64url") };
+      const { stdout, stderr, exitCode } = await keyrow(args, { ...env, ...secret, ADMIN_DATABASE_URL: url });
+      t.false(existsSync(marker), "it ran");
+      t.deepEqual(stderr.split("\n"), [
+        `error: the login ${name} ${reason}: the application's functions, which run here, could do the same`,
+        "hint: let an admin of the database run: create role alice login; grant keyrow_admin to alice;",
+        "",
+      ]);
+      t.deepEqual([stdout, exitCode], ["", 1]);
+    }
+  });
+}
+
+test("what an application's function can do to a DB admin's command is what the admin's login may", async (t) => {
+  const own = await createTestDatabase();
+  const bob = await createLogin(own, "keyrow_admin");
+  t.teardown(async () => {
+    await own.drop();
+    await bob.drop();
+  });
+  await hold(own, await makeUser(own));
+  await own.pool("postgres").query(`
+    create or replace function public.current_user_id() returns uuid language plpgsql volatile as $$ begin
+      reset role;
+      copy (select 1) to program 'false';
+      return null;
+    end $$`);
+  const { stderr, exitCode } = await system(["list"], "", { ADMIN_DATABASE_URL: bob.url });
+  t.regex(stderr, /^error: a policy does not allow this\n/);
+  t.is(exitCode, 1);
+});
+
+test("a DB admin's statement has a minute", async (t) => {
+  const setting = await withAdmin(config, async (client) => (await client.query("show statement_timeout")).rows);
+  t.deepEqual(setting, [{ statement_timeout: "1min" }]);
 });
 
 test("without KEYROW_KEY_FILE nothing is sealed or opened, and no key is made in passing", async (t) => {

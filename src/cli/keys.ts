@@ -2,7 +2,7 @@ import { printableJson } from "../printable.ts";
 import { command, examples } from "./command.ts";
 
 const WHERE =
-  "\nThe database is that of ADMIN_DATABASE_URL, as a login that may become keyrow_admin, or the embedded one.\nThe keys are those of KEYROW_KEY_FILE and of the OpenBao at BAO_ADDR, or the data directory's own.";
+  "\nThe database is that of ADMIN_DATABASE_URL, as a login that may become keyrow_admin and is no superuser, or the\nembedded one. The keys are those of KEYROW_KEY_FILE and of the OpenBao at BAO_ADDR, or the data directory's own.";
 
 const status = command("status", "Shows every key that rows are sealed under, and whether their values open here.")
   .option("--rows", "list the rows whose values don't open", false)

@@ -6,7 +6,7 @@ import { command, examples } from "./command.ts";
 const CREDENTIAL = "<provider/name>";
 const WHICH = "which one; the first slash parts provider and name";
 const WHERE =
-  "\nThe database is that of ADMIN_DATABASE_URL, as a login that may become keyrow_admin, or the embedded one.";
+  "\nThe database is that of ADMIN_DATABASE_URL, as a login that may become keyrow_admin and is no superuser, or the\nembedded one.";
 const KEYS = "\nWith ADMIN_DATABASE_URL the key file must be named by KEYROW_KEY_FILE.";
 
 interface SetOptions {

@@ -1,3 +1,4 @@
+import type pg from "pg";
 import { withAdmin } from "../admin-database.ts";
 import { isHeld } from "../cipher/cipher.ts";
 import { addKey, retiredKeyIds, retireKey } from "../cipher/keyfile.ts";
@@ -7,6 +8,9 @@ import type { Config } from "../config.ts";
 import { KeyrowError } from "../errors.ts";
 import { countRows, type KeyInUse, keysInUse, type LostRow, rowsUnder } from "./status.ts";
 import { retireTransitVersion, rotateTransitKey, sealing, unknownKey } from "./transit-admin.ts";
+
+// It reads every row.
+const COUNTING_MS = 10 * 60_000;
 
 /** What `keyrow keys status` tells. */
 export interface Status {
@@ -22,12 +26,13 @@ export function status(config: Config, { rows: withRows }: { rows: boolean }): P
   return withCommandRing(config, "ADMIN_DATABASE_URL", async (ring) => {
     const current = await newestOf(ring);
     const states = await withRetired(config, ring);
-    return withAdmin(config, async (client) => {
+    const read = async (client: pg.ClientBase) => {
       const keys = await keysInUse(client, states, current);
       const lost = keys.filter(({ state }) => !isHeld(state)).map(({ keyId }) => keyId);
       const rows = withRows ? await rowsUnder(client, states, lost) : undefined;
       return { keys, rows, complete: lost.length === 0 };
-    });
+    };
+    return withAdmin(config, read, COUNTING_MS);
   });
 }
 
@@ -64,14 +69,12 @@ export function retire(config: Config, keyId: string): Promise<void> {
   });
 }
 
-function refuseWhileNeeded(config: Config, needs: (keyId: string) => boolean): Promise<void> {
-  return withAdmin(config, async (client) => {
-    const rows = await countRows(client, needs);
-    if (rows === 0) return;
-    throw new KeyrowError("KEY_NEEDED", {
-      message: `${rows} ${rows === 1 ? "row needs" : "rows need"} this key.`,
-      hint: "`keyrow rewrap` moves them to the newest key; `keyrow keys status` shows how many are left.",
-    });
+async function refuseWhileNeeded(config: Config, needs: (keyId: string) => boolean): Promise<void> {
+  const rows = await withAdmin(config, (client) => countRows(client, needs), COUNTING_MS);
+  if (rows === 0) return;
+  throw new KeyrowError("KEY_NEEDED", {
+    message: `${rows} ${rows === 1 ? "row needs" : "rows need"} this key.`,
+    hint: "`keyrow rewrap` moves them to the newest key; `keyrow keys status` shows how many are left.",
   });
 }
 
