@@ -1,9 +1,9 @@
 import type pg from "pg";
-import { logFindings, misfits, readStockSeam, seamScript, seamState } from "./adopt/activity-log.ts";
+import { lacksSeam, logFindings, outOfPlace, readStockSeam, seamScript } from "./adopt/activity-log.ts";
 import { NoAnswer } from "./adopt/attempt.ts";
 import { credentialFindings, formerCredentials, loadScript, rowFindings } from "./adopt/credentials.ts";
 import { type Facts, readFacts } from "./adopt/facts.ts";
-import { type Finding, shown, tableOf } from "./adopt/finding.ts";
+import { type Finding, inUtf8, shown, tableOf } from "./adopt/finding.ts";
 import { identityFindings } from "./adopt/identity.ts";
 import { objectFindings, versionFinding } from "./adopt/objects.ts";
 import { rightFindings } from "./adopt/rights.ts";
@@ -95,17 +95,16 @@ function scriptBefore({ tables }: Facts, findings: readonly Finding[]): string {
   const lines = findings.flatMap(({ name, sql = [] }) => (sql.length > 0 ? [`-- ${shown(name)}`, ...sql] : []));
   if (lines.length === 0) return "";
   const owners = [...new Set(tables.map(({ owner }) => owner))].filter((owner) => owner !== "keyrow_owner");
-  return `-- For the owner of the application's tables (${shown(owners)}), after \`keyrow setup --print\` and before \`keyrow migrate\`:
+  return inUtf8(`-- For the owner of the application's tables (${shown(owners)}), after \`keyrow setup --print\` and before \`keyrow migrate\`:
 --   keyrow adopt --sql before | psql -v ON_ERROR_STOP=1 "$APP_OWNER_URL"
 ${lines.join("\n")}
-`;
+`);
 }
 
 function scriptAfter(facts: Facts, stockSeam: string): string {
   const log = tableOf(facts, "activity_logs");
   const former = formerCredentials(facts);
-  const seam = log !== undefined && misfits(log).length > 0 && seamState(facts, stockSeam) !== "own";
-  return [seam && seamScript(log), former !== undefined && loadScript(former)]
-    .filter((part) => part !== false)
-    .join("\n");
+  const seam = log !== undefined && lacksSeam(facts, log, stockSeam) && outOfPlace(log).length === 0;
+  const parts = [seam && seamScript(log), former !== undefined && loadScript(former)].filter((part) => part !== false);
+  return parts.length > 0 ? inUtf8(parts.join("\n")) : "";
 }

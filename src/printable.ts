@@ -12,6 +12,11 @@ export function printable(text: string): string {
   return text.replaceAll(steering, "?");
 }
 
+/** A text whose characters of that kind are written as `how` says of each code point. */
+export function rewritten(text: string, how: (codePoint: number) => string): string {
+  return text.replaceAll(steering, (found) => how(found.codePointAt(0) ?? 0));
+}
+
 /** A value as JSON in one line that steers no terminal: what could is written as in `\u202e`, and reads as before. */
 export function printableJson(value: unknown): string {
   return JSON.stringify(value).replaceAll(steering, (found) =>

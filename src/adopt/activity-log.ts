@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { isPrintable } from "../printable.ts";
 import { migrationsFolder } from "../setup.ts";
 import type { Column, Facts, Table } from "./facts.ts";
 import { BY_OWNER, type Finding, identifier, shown, tableOf } from "./finding.ts";
@@ -25,7 +26,7 @@ export function logFindings(facts: Facts, stockSeam: string): Finding[] {
 }
 
 /** Why Keyrow's own function can't fill this log: a line each. */
-export function misfits({ columns }: Table): string[] {
+function misfits({ columns }: Table): string[] {
   return [
     ...Object.entries(written).flatMap(([name, type]) => {
       const found = columns.find((one) => one.name === name);
@@ -47,11 +48,27 @@ export function misfits({ columns }: Table): string[] {
 }
 
 /** Whether the function that fills the log is missing, Keyrow's own, or one with places left to fill in. */
-export function seamState({ routines }: Facts, stockSeam: string): "missing" | "stock" | "unfinished" | "own" {
+function seamState({ routines }: Facts, stockSeam: string): "missing" | "stock" | "unfinished" | "own" {
   const seam = routines.find(({ schema, name }) => schema === "keyrow" && name === "log_credential_event");
   if (seam === undefined) return "missing";
   if (sameWords(seam.source, stockSeam)) return "stock";
   return seam.source.includes(TO_FILL_IN) ? "unfinished" : "own";
+}
+
+/** Whether the log needs a function of the application's own, and has none. */
+export function lacksSeam(facts: Facts, table: Table, stockSeam: string): boolean {
+  return misfits(table).length > 0 && seamState(facts, stockSeam) !== "own";
+}
+
+/**
+ * The columns whose names or types can't stand in the skeleton: it is quoted with dollars, and a name that ends the quote
+ * has all that follows it read by psql, which runs programs where it finds a backslash outside of quotes.
+ */
+export function outOfPlace(table: Table): Column[] {
+  return columnsToFill(table).filter(
+    // In a type, the quotes around its name are the server's.
+    ({ name, type }) => !isPrintable(name + type) || /[$\\'"`]/.test(name) || /[$\\'`]|""/.test(type),
+  );
 }
 
 /** Whether two texts differ in spaces and line ends alone: each migration indents as it stands. */
@@ -59,10 +76,11 @@ const sameWords = (one: string, other: string) =>
   one.trim().split(/\s+/).join(" ") === other.trim().split(/\s+/).join(" ");
 
 function formFindings(facts: Facts, table: Table, stockSeam: string): Finding[] {
-  const reasons = misfits(table);
+  if (!lacksSeam(facts, table, stockSeam)) return [];
   const state = seamState(facts, stockSeam);
-  if (reasons.length === 0 || state === "own") return [];
-  const what = `public.activity_logs is not filled as Keyrow's own is: ${reasons.join("; ")}.`;
+  const what = `public.activity_logs is not filled as Keyrow's own is: ${misfits(table).join("; ")}.`;
+  const odd = outOfPlace(table);
+  if (odd.length > 0) return [oddNames(what, odd)];
   const name = "log.form";
   if (state === "missing") {
     const remedy =
@@ -74,6 +92,17 @@ function formFindings(facts: Facts, table: Table, stockSeam: string): Finding[] 
       ? "replace keyrow.log_credential_event: `keyrow adopt --sql after` prints a skeleton"
       : `replace each \`${TO_FILL_IN.trim()} ... */\` in keyrow.log_credential_event by what your log needs there`;
   return [{ name, severity: "to run", what, remedy }];
+}
+
+function oddNames(what: string, columns: readonly Column[]): Finding {
+  const titles = columns.map(({ name, type }) => `${name} (${type})`);
+  return {
+    name: "log.names",
+    severity: "in the way",
+    what: `${what} No skeleton is printed for it: with dollars, backslashes, quotes or characters that can't be seen, these can't stand in one: ${shown(titles)}.`,
+    remedy:
+      "give these columns or types other names, or write keyrow.log_credential_event yourself once `keyrow migrate` has run",
+  };
 }
 
 /** What deleting a user or a workspace does to the log. */

@@ -89,7 +89,9 @@ function placeFindings(facts: Facts): Finding[] {
     names.push("the table user_credentials");
     sql.push(`alter table public.user_credentials rename to ${ASIDE};`);
     // Names of indexes belong to the schema, not to the table.
-    sql.push(...current.indexes.map((index, i) => `alter index ${index} rename to ${ASIDE}_${i + 1};`));
+    sql.push(
+      ...current.indexes.map((index, i) => `alter index public.${identifier(index)} rename to ${ASIDE}_${i + 1};`),
+    );
     sql.push(`grant select on public.${ASIDE} to ${OWNER};`);
     if (current.rowSecurity) {
       sql.push(`create policy ${ASIDE}_load on public.${ASIDE} for select to ${OWNER} using (true);`);

@@ -34,6 +34,7 @@ export interface Table {
   readonly readable: boolean;
   readonly columns: readonly Column[];
   readonly policies: readonly Policy[];
+  /** Their names, in `public` as the table. */
   readonly indexes: readonly string[];
 }
 
@@ -124,7 +125,9 @@ const tables = `
       select json_build_object('command', p.polcmd, 'permissive', p.polpermissive, 'roles', array(
         select case r when 0 then 'public' else pg_get_userbyid(r)::text end from unnest(p.polroles) r))
       from pg_policy p where p.polrelid = c.oid order by p.polname) as policies,
-    array(select i.indexrelid::regclass::text from pg_index i where i.indrelid = c.oid order by 1) as indexes
+    array(
+      select x.relname::text from pg_index i join pg_class x on x.oid = i.indexrelid
+      where i.indrelid = c.oid order by 1) as indexes
   from pg_class c
   where c.relnamespace = 'public'::regnamespace and c.relname = any ($1) and c.relkind in ('r', 'p', 'v', 'm', 'f')`;
 

@@ -1,5 +1,5 @@
 import pg from "pg";
-import { printable } from "../printable.ts";
+import { isPrintable, printable, rewritten } from "../printable.ts";
 import type { Column, Facts, Table } from "./facts.ts";
 
 /** How much a finding matters: it stands in the way, somebody has to run SQL, or it is good to know. */
@@ -34,11 +34,23 @@ export function columnOf(facts: Facts, table: string, column: string): Column | 
   return tableOf(facts, table)?.columns.find(({ name }) => name === column);
 }
 
-/** A name as SQL takes it, quoted unless it is one that can be no keyword. */
+/**
+ * A name as SQL takes it, quoted unless it is one that can be no keyword: psql and the server both read to the closing
+ * quote. What can't be printed is written by its number, so that no line is another than it looks.
+ */
 export function identifier(name: string): string {
   const plain = /^(id|public|action|details|(?!current_|session_|system_)[a-z]+(_[a-z0-9]+)+)$/.test(name);
-  return plain ? name : pg.escapeIdentifier(name);
+  if (plain) return name;
+  if (isPrintable(name)) return pg.escapeIdentifier(name);
+  const numbered = rewritten(name.replaceAll("\\", "\\\\"), (one) => `\\+${one.toString(16).padStart(6, "0")}`);
+  return `U&${pg.escapeIdentifier(numbered)}`;
 }
+
+/**
+ * A script as psql takes it. In an encoding such as SJIS, the last byte of a name would take the quote after it, and psql
+ * would go on where the name goes on: so the encoding comes first.
+ */
+export const inUtf8 = (script: string) => `set client_encoding = 'UTF8';\n${script}`;
 
 /** Text as an SQL literal. */
 export const literal = pg.escapeLiteral;

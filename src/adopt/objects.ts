@@ -70,7 +70,7 @@ function serverFindings({ uuidOssp, setUp, createdByEverybody }: Facts): Finding
       name: "schema.public",
       severity: "note",
       what: `${shown(createdByEverybody)} may create in the schema public because everybody may; the setup ends that.`,
-      remedy: `the schema's owner runs: ${createdByEverybody.map((owner) => `grant create on schema public to ${shown(identifier(owner))};`).join(" ")}`,
+      remedy: `the schema's owner runs: ${createdByEverybody.map((owner) => `grant create on schema public to ${identifier(owner)};`).join(" ")}`,
     });
   }
   return found;
