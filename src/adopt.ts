@@ -8,7 +8,7 @@ import { identityFindings } from "./adopt/identity.ts";
 import { objectFindings, versionFinding } from "./adopt/objects.ts";
 import { rightFindings } from "./adopt/rights.ts";
 import { refuseReach } from "./reach.ts";
-import { withConnection } from "./setup.ts";
+import { elsewhere, withConnection } from "./setup.ts";
 import { unreachable } from "./unreachable.ts";
 
 /** What the check of an application's database comes to. */
@@ -50,7 +50,7 @@ export async function checkAdoption(
   };
   try {
     // A function can go on after the server has ended its statement.
-    return await withConnection(url, work, { query_timeout: statementMs * 1.1 });
+    return await withConnection(url, work, { ...elsewhere, query_timeout: statementMs * 1.1 });
   } catch (error) {
     throw unreachable(url, error) ?? error;
   }

@@ -1,7 +1,7 @@
 import type pg from "pg";
 import { KeyrowError } from "./errors.ts";
 import { refuseUnknown, type SchemaVersion, schemaVersion } from "./schema-version.ts";
-import { asOwner, migrate, withConnection } from "./setup.ts";
+import { asOwner, elsewhere, migrate, withConnection } from "./setup.ts";
 import { unreachable } from "./unreachable.ts";
 
 /** Which migrations a database has. `url`: the login keyrow_migrate. Throws DATABASE_UNREACHABLE and DATABASE_RIGHTS. */
@@ -31,8 +31,8 @@ export async function migrateDatabase(url: string, progress: (line: string) => v
 
 async function asMigrator<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   try {
-    await withConnection(url, checkMigrator);
-    return await withConnection(asOwner(url), work);
+    await withConnection(url, checkMigrator, elsewhere);
+    return await withConnection(asOwner(url), work, elsewhere);
   } catch (error) {
     throw unreachable(url, error) ?? error;
   }

@@ -26,8 +26,8 @@ export function scramVerifier(password: string): string {
   return `SCRAM-SHA-256$${iterations}:${salt.toString("base64")}$${stored}:${hmac("Server Key").toString("base64")}`;
 }
 
-// What takes a connection and says nothing is no PostgreSQL.
-const CONNECTING_MS = 10_000;
+/** Options of pg's for a server elsewhere: what takes a connection and says nothing is no PostgreSQL. */
+export const elsewhere: pg.ClientConfig = { connectionTimeoutMillis: 10_000 };
 
 /** Runs `work` on a connection of its own and closes it, whatever happens; `options` are pg's. */
 export async function withConnection<T>(
@@ -35,7 +35,7 @@ export async function withConnection<T>(
   work: (client: pg.Client) => Promise<T>,
   options: pg.ClientConfig = {},
 ): Promise<T> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: CONNECTING_MS, ...options });
+  const client = new pg.Client({ connectionString: url, ...options });
   // Without a listener, a connection that is lost between two statements ends the process.
   client.on("error", () => undefined);
   await client.connect();
