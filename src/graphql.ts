@@ -2,7 +2,7 @@ import type { PostGraphileInstance } from "postgraphile";
 import { execute, hookArgs, isAsyncIterable } from "postgraphile/grafast";
 import type { GrafservBase } from "postgraphile/grafserv";
 import { type ExecutionResult, Kind } from "postgraphile/graphql";
-import { checkVariables, createPreparer, type PreparerOptions } from "./document.ts";
+import { createPreparer, type PreparerOptions } from "./document.ts";
 import { KeyrowError } from "./errors.ts";
 import type { Log } from "./log.ts";
 import { type PresentedError, presentError } from "./present.ts";
@@ -55,11 +55,11 @@ export function createExecutor(
   return async ({ query, operationName, variables }, claims, requestId, log) => {
     const requestContext = { claims, requestId } as unknown as Grafast.RequestContext;
     try {
-      checkVariables(variables);
       // The one in force: in watch mode the schema changes.
       const { schema } = await serv.getExecutionConfig(requestContext);
-      const { errors, document } = prepare(schema, query);
+      const { errors, document, check } = prepare(schema, query);
       if (document === undefined) return { errors: errors.map((error) => presentError(error, log)) };
+      check(variables);
       if (
         document.definitions.some((one) => one.kind === Kind.OPERATION_DEFINITION && one.operation === "subscription")
       )

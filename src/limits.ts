@@ -45,8 +45,8 @@ export const MAX_RESULT_CHARACTERS = 32 * 1024 * 1024;
 /** How long planning a request may take, in ms: it blocks the process. */
 export const PLANNING_MS = 1_000;
 
-/** How many entries the variables of a request may have in all. */
-export const MAX_VARIABLE_ENTRIES = 5_000;
+/** How many entries variables and literals of a request may have in all, each counted as often as it is used. */
+export const MAX_ENTRIES = 5_000;
 
 /** Documents up to so many characters are kept parsed for the next request, so many of them; of so many, the plans. */
 export const documentCache = { characters: 10_000, documents: 100, plans: 20 } as const;

@@ -291,7 +291,8 @@ export const settings = {
   }),
   KEYROW_MAX_DEPTH: setting({
     default: "20",
-    description: "How many levels deep a document may be. Introspection, as GraphiQL asks for it, needs 15.",
+    description:
+      "How many levels deep a document may be, and so may a literal in it or a variable. Introspection, as GraphiQL asks for it, needs 15.",
     parser: whole(1, 100),
     remedy: "give a number from 1 to 100",
   }),

@@ -1,16 +1,29 @@
 import test from "ava";
 import { buildSchema, getIntrospectionQuery, parse } from "postgraphile/graphql";
 import { readConfig } from "../src/config.ts";
-import { checkVariables, createPreparer, measureDocument } from "../src/document.ts";
+import { createPreparer } from "../src/document.ts";
 import { KeyrowError } from "../src/errors.ts";
-import { documentCache, MAX_TOKENS, MAX_VARIABLE_ENTRIES } from "../src/limits.ts";
+import { documentCache, MAX_ENTRIES, MAX_TOKENS } from "../src/limits.ts";
+import { measureDocument } from "../src/measure.ts";
 
-const schema = buildSchema("type Query { a(l: [Int]): Query, b: Query }");
+const schema = buildSchema("scalar Any type Query { a(l: [Int]): Query, b(x: Any): Query }");
 const { document: limits } = readConfig({}).limits;
 const prepare = createPreparer({ limits, introspection: true });
 const checkDocument = (query: string) => prepare(schema, query);
 
 const measure = (query: string) => measureDocument(parse(query));
+/** Why variables of a document are refused; undefined where they are not. */
+function refusal(query: string, variables?: Record<string, unknown>): KeyrowError | undefined {
+  try {
+    const { check, errors } = checkDocument(query);
+    if (check === undefined) throw errors[0];
+    check(variables);
+    return undefined;
+  } catch (error) {
+    if (error instanceof KeyrowError) return error;
+    throw error;
+  }
+}
 
 const nested = (depth: number) => `${"{ a ".repeat(depth)}${"}".repeat(depth)}`;
 const many = (fields: number) => `{ ${"a ".repeat(fields)} }`;
@@ -24,7 +37,7 @@ function bomb(fragments: number): string {
 
 test("fields, aliases and depth are counted through fragments", (t) => {
   const query = "{ x: a { ...f } b { ... on T { c } } } fragment f on T { y: d { e } d }";
-  t.deepEqual(measure(query), { fields: 6, aliases: 2, depth: 3 });
+  t.like(measure(query), { fields: 6, aliases: 2, depth: 3 });
 });
 
 test("every operation of a document counts", (t) => {
@@ -32,7 +45,7 @@ test("every operation of a document counts", (t) => {
 });
 
 test("a fragment that spreads itself ends", (t) => {
-  t.deepEqual(measure("{ ...f } fragment f on T { a ...f }"), { fields: 1, aliases: 0, depth: 1 });
+  t.like(measure("{ ...f } fragment f on T { a ...f }"), { fields: 1, aliases: 0, depth: 1 });
 });
 
 test("the standard introspection fits", (t) => {
@@ -79,10 +92,61 @@ test("a small document is prepared once, a large one each time, and a new schema
   t.is(prepare(other, small).errors?.length, 1);
 });
 
-test("variables have so many entries and no more, nested ones counted", (t) => {
-  const entries = (count: number) => ({ a: { b: Array.from({ length: count - 2 }, () => 1) } });
-  t.notThrows(() => checkVariables(entries(MAX_VARIABLE_ENTRIES)));
-  const error = t.throws(() => checkVariables(entries(MAX_VARIABLE_ENTRIES + 1)), { instanceOf: KeyrowError });
-  t.is(error.code, "LIMIT_EXCEEDED");
-  t.notThrows(() => checkVariables(null));
+const list = (length: number) => Array.from({ length }, () => 1);
+const nest = (depth: number): unknown =>
+  Array.from({ length: depth }).reduce((inner, _, i) => (i % 2 ? [inner] : { not: inner }), 1);
+const literal = (depth: number) => `${"{ not: ".repeat(depth)}1${"}".repeat(depth)}`;
+const using = (times: number) =>
+  `query ($v: Any) { ${Array.from({ length: times }, (_, i) => `x${i}: b(x: $v) { __typename }`).join(" ")} }`;
+
+// What one has of it at the edge and one beyond, by how much of it there is.
+const inputs: Array<
+  [what: string, ask: (size: number) => [query: string, variables?: Record<string, unknown>], most: number]
+> = [
+  ["a variable's depth", (size) => [using(1), { v: nest(size) }], limits.depth],
+  ["a literal's depth", (size) => [`{ b(x: ${literal(size)}) { __typename } }`], limits.depth],
+  [
+    "the depth of what a variable is by default",
+    (size) => [`query ($v: Any = ${literal(size)}) { b(x: $v) { __typename } }`],
+    limits.depth,
+  ],
+  ["the entries of a variable", (size) => [using(1), { v: list(size - 1) }], MAX_ENTRIES],
+  [
+    "the entries of a variable that is not used",
+    (size) => ["{ a { __typename } }", { v: list(size - 1) }],
+    MAX_ENTRIES,
+  ],
+  ["the entries of a variable, ten times", (size) => [using(10), { v: list(size - 1) }], MAX_ENTRIES / 10],
+  [
+    "the entries of a variable in a fragment that is spread ten times",
+    (size) => [
+      `query ($v: Any) { ${Array.from({ length: 10 }, (_, i) => `x${i}: a { ...f }`).join(" ")} } fragment f on Query { b(x: $v) { __typename } }`,
+      { v: list(size - 1) },
+    ],
+    MAX_ENTRIES / 10,
+  ],
+  [
+    "the entries of a literal in a fragment that is spread ten times",
+    (size) => [
+      `{ ${Array.from({ length: 10 }, (_, i) => `x${i}: a { ...f }`).join(" ")} } fragment f on Query { b(x: [${list(size - 1)}]) { __typename } }`,
+    ],
+    MAX_ENTRIES / 10,
+  ],
+  [
+    "the entries of what a variable is by default, ten times",
+    (size) => [using(10).replace("Any", `Any = [${list(size - 1)}]`)],
+    MAX_ENTRIES / 10,
+  ],
+  ["the characters of a text, ten times", (size) => [using(10), { v: "x".repeat(size * 1_000 - 1) }], MAX_ENTRIES / 10],
+];
+for (const [what, ask, most] of inputs) {
+  test(`${what}: as much as the limit passes, one more is refused`, (t) => {
+    t.is(refusal(...ask(most)), undefined);
+    t.is(refusal(...ask(most + 1))?.code, "LIMIT_EXCEEDED");
+  });
+}
+
+test("a thousand ids may be used twice, and there may be no variables at all", (t) => {
+  t.is(refusal(using(2), { v: list(1_000) }), undefined);
+  t.is(refusal("{ a { __typename } }"), undefined);
 });

@@ -80,6 +80,31 @@ test("more fragments than can be checked against each other are a limit, and no 
   ]);
 });
 
+test("a filter that is nested deeply, or used many times, is refused before anything is built of it", async (t) => {
+  const lists = Array.from({ length: 50 }, (_, i) => `a${i}: userCredentials(filter: $f, first: 1) { totalCount }`);
+  const used = (times: number) => `query ($f: UserCredentialFilter) { ${lists.slice(0, times).join(" ")} }`;
+  const one = { name: { equalTo: "1" } };
+  const deep = Array.from({ length: 4_900 }).reduce((inner) => ({ not: inner }), one);
+  t.deepEqual((await server.query(ana, used(50), { f: deep })).codes, ["LIMIT_EXCEEDED"]);
+  const wide = { or: Array.from({ length: 1_000 }, () => one) };
+  t.deepEqual((await server.query(ana, used(50), { f: wide })).codes, ["LIMIT_EXCEEDED"]);
+  t.is((await server.query(ana, used(1), { f: wide })).data.a0.totalCount, 1);
+});
+
+test("a thousand ids may be asked for, twice", async (t) => {
+  const { rows } = await asAdmin(
+    server.database,
+    "select id from public.user_credentials where user_id = $1 and provider = 'p' limit 1000",
+    [ana],
+  );
+  const both = `query ($ids: [UUID!]) {
+    a: userCredentials(filter: { id: { in: $ids } }) { totalCount }
+    b: userCredentials(filter: { id: { notIn: $ids }, provider: { equalTo: "p" } }) { totalCount }
+  }`;
+  const { data } = await server.query(ana, both, { ids: rows.map(({ id }) => id) });
+  t.deepEqual(data, { a: { totalCount: 1_000 }, b: { totalCount: ROWS - 1_000 } });
+});
+
 const set = (name: string, fields: string) =>
   `mutation { setUserCredential(input: { provider: "q", name: "${name}", value: "v", ${fields} }) { created } }`;
 
