@@ -7,9 +7,15 @@ import {
 } from "postgraphile/@dataplan/pg";
 import { lambda, type Step } from "postgraphile/grafast";
 import { sql } from "postgraphile/pg-sql2";
+import { KeyrowError } from "../src/errors.ts";
 import { version } from "../src/version.ts";
 
 type Direction = "ASC" | "DESC";
+
+// A cursor's condition grows with the square of them.
+const MOST = 5;
+// By what a query is ordered so far.
+const ordered = new WeakMap<PgSelectQueryBuilder, Set<string>>();
 
 /**
  * Orders that a cursor can follow. Newest first is the default where rows have a `created_at`, with the primary key in
@@ -79,6 +85,7 @@ function primaryKeyOf(build: GraphileBuild.Build, codec: PgCodecWithAttributes):
 /** By one attribute; ties are broken by the primary key, in the same direction after `created_at`. */
 function orderBy(codec: PgCodecWithAttributes, attribute: string, direction: Direction, primaryKey: readonly string[]) {
   return (builder: PgSelectQueryBuilder) => {
+    checkOrder(builder, attribute);
     // With nulls on a side of their own, as PostgreSQL has them by itself: a cursor that only compares values loses
     // what is beyond the first or last null (@dataplan/pg 1.1.2 has the two sides the wrong way round).
     if (!codec.attributes[attribute]?.notNull) {
@@ -92,4 +99,17 @@ function orderBy(codec: PgCodecWithAttributes, attribute: string, direction: Dir
     }
     builder.setOrderIsUnique();
   };
+}
+
+/** Refuses an order by one column twice, or by too many. */
+function checkOrder(builder: PgSelectQueryBuilder, attribute: string): void {
+  const known = ordered.get(builder) ?? new Set();
+  ordered.set(builder, known);
+  if (known.has(attribute)) {
+    throw new KeyrowError("VALIDATION", { message: "A list is ordered by each column once at most." });
+  }
+  if (known.size === MOST) {
+    throw new KeyrowError("LIMIT_EXCEEDED", { message: `A list is ordered by ${MOST} columns at most.` });
+  }
+  known.add(attribute);
 }

@@ -105,6 +105,28 @@ test("a thousand ids may be asked for, twice", async (t) => {
   t.deepEqual(data, { a: { totalCount: 1_000 }, b: { totalCount: ROWS - 1_000 } });
 });
 
+const columns = ["PROVIDER", "NAME", "CREATED_AT", "EXPIRES_AT", "DESCRIPTION", "UPDATED_AT"];
+const orders: Array<[what: string, orderBy: readonly string[], codes: string[]]> = [
+  ["by five columns", columns.slice(0, 5).map((column) => `${column}_ASC`), []],
+  ["by six columns", columns.map((column) => `${column}_DESC`), ["LIMIT_EXCEEDED"]],
+  ["by one column twice", ["NAME_ASC", "NAME_ASC"], ["VALIDATION"]],
+  ["by one column both ways", ["NAME_ASC", "PROVIDER_ASC", "NAME_DESC"], ["VALIDATION"]],
+  ["by 1,600 columns", Array.from({ length: 1_600 }, (_, i) => `${columns[i % 5]}_ASC`), ["VALIDATION"]],
+];
+for (const [what, orderBy, codes] of orders) {
+  test(`a list that is ordered ${what} is ${codes[0] ? `refused with ${codes[0]}` : "given"}, after a cursor too`, async (t) => {
+    const literal = `{ userCredentials(first: 1, orderBy: [${orderBy}]) { edges { cursor } } }`;
+    const answer = await server.query(ana, literal);
+    t.deepEqual(answer.codes, codes);
+    const after = answer.data?.userCredentials?.edges[0].cursor ?? Buffer.from('["x"]').toString("base64");
+    const query = `query ($o: [UserCredentialOrderBy!], $c: Cursor) {
+      userCredentials(first: 2, orderBy: $o, after: $c) { nodes { name } }
+    }`;
+    t.deepEqual((await server.query(ana, query, { o: orderBy, c: after })).codes, codes);
+    t.notRegex(server.log(), /unexpected error/);
+  });
+}
+
 const set = (name: string, fields: string) =>
   `mutation { setUserCredential(input: { provider: "q", name: "${name}", value: "v", ${fields} }) { created } }`;
 
