@@ -8,8 +8,9 @@ import {
   validate,
 } from "postgraphile/graphql";
 import { KeyrowError } from "./errors.ts";
-import { type DocumentLimits, documentCache, MAX_TOKENS } from "./limits.ts";
+import { type DocumentLimits, documentCache, type Limits, MAX_TOKENS } from "./limits.ts";
 import { type Measure, measureDocument } from "./measure.ts";
+import { rowCounter } from "./pages.ts";
 import { checkVariables } from "./variables.ts";
 
 /** A document that may be executed, or why it may not. */
@@ -24,7 +25,7 @@ type Variables = Readonly<Record<string, unknown>> | null | undefined;
 
 /** What documents may be. */
 export interface PreparerOptions {
-  readonly limits: DocumentLimits;
+  readonly limits: Pick<Limits, "document" | "page">;
   /** Whether a document may ask for the schema, and an error suggest names of it. */
   readonly introspection: boolean;
 }
@@ -52,7 +53,8 @@ export function createPreparer(options: PreparerOptions): (schema: GraphQLSchema
   };
 }
 
-function prepare(schema: GraphQLSchema, query: string, { limits, introspection }: PreparerOptions): Prepared {
+function prepare(schema: GraphQLSchema, query: string, options: PreparerOptions): Prepared {
+  const { document: limits, page } = options.limits;
   if (query.length > limits.characters) throw exceeded("characters", limits.characters);
   let document: DocumentNode;
   try {
@@ -65,10 +67,17 @@ function prepare(schema: GraphQLSchema, query: string, { limits, introspection }
     return { errors: [error] };
   }
   const measure = checkSize(document, limits);
-  const rules = introspection ? specifiedRules : [...specifiedRules, NoSchemaIntrospectionCustomRule];
-  const errors = validate(schema, document, rules, { hideSuggestions: !introspection });
+  const rules = options.introspection ? specifiedRules : [...specifiedRules, NoSchemaIntrospectionCustomRule];
+  const errors = validate(schema, document, rules, { hideSuggestions: !options.introspection });
   if (errors.length > 0) return { errors };
-  return { document, check: (variables) => checkVariables(variables, measure.input, limits.depth) };
+  const countRows = rowCounter(schema, document, page);
+  return {
+    document,
+    check(variables) {
+      checkVariables(variables, measure.input, limits.depth);
+      if (countRows(variables) > limits.rows) throw tooManyRows(limits.rows);
+    },
+  };
 }
 
 /** Measures a document, and refuses one of too many fields or aliases, or one that is too deep, or a literal in it. */
@@ -79,6 +88,13 @@ function checkSize(document: DocumentNode, limits: DocumentLimits): Measure {
   }
   if (measure.input.depth > limits.depth) throw exceeded("depth", limits.depth);
   return measure;
+}
+
+function tooManyRows(limit: number): KeyrowError {
+  return new KeyrowError("LIMIT_EXCEEDED", {
+    message: `The document asks for more than ${limit} rows: a page for each row of a page.`,
+    hint: "say with `first` how many rows the lists have",
+  });
 }
 
 function exceeded(what: string, limit: number): KeyrowError {

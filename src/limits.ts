@@ -23,12 +23,14 @@ export interface Limits {
   readonly databaseConnections: number;
 }
 
-/** How large a GraphQL document may be; fields and aliases are counted through fragments. */
+/** How large a GraphQL document may be; what it holds is counted through fragments. */
 export interface DocumentLimits {
   readonly characters: number;
   readonly depth: number;
   readonly fields: number;
   readonly aliases: number;
+  /** Rows that it asks for, a page for each row of a page. */
+  readonly rows: number;
 }
 
 // What follows is nobody's to set: each holds the server's memory or time together.

@@ -108,7 +108,7 @@ async function serveOn(pool: pg.Pool, config: Config, parts: ServeParts): Promis
     await serv.ready();
     const handle = serv.createHandler();
     server = createHttpServer({
-      execute: createExecutor(pgl, serv, { limits: limits.document, introspection: config.introspection }),
+      execute: createExecutor(pgl, serv, { limits, introspection: config.introspection }),
       turns: createTurns({
         running: limits.requestsPerUser,
         waiting: MAX_WAITING,

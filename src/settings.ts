@@ -320,6 +320,13 @@ export const settings = {
     parser: whole(1, 10_000),
     remedy: "give a number from 1 to 10000",
   }),
+  KEYROW_MAX_ROWS: setting({
+    default: "25000",
+    description:
+      "How many rows a document may ask for in all. A list in another counts a page for each of its rows, whether there are so many or not.",
+    parser: whole(1, 1_000_000),
+    remedy: "give a number from 1 to 1000000",
+  }),
   KEYROW_MAX_REVEALS: setting({
     default: "1000",
     description:

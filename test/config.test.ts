@@ -31,7 +31,7 @@ test("nothing set is embedded mode with its defaults", (t) => {
     allowMissingKeys: false,
     limits: {
       bodyBytes: 524_288,
-      document: { characters: 200_000, depth: 20, fields: 500, aliases: 50 },
+      document: { characters: 200_000, depth: 20, fields: 500, aliases: 50, rows: 25_000 },
       page: { standard: 100, most: 1_000 },
       reveals: 1_000,
       statementMs: 10_000,
@@ -224,6 +224,11 @@ const refused: Array<[title: string, env: Environment, expected: RegExp]> = [
     "a page that is larger than a page may be",
     { KEYROW_PAGE_SIZE: "60", KEYROW_MAX_PAGE_SIZE: "50" },
     /^KEYROW_PAGE_SIZE: it is more than KEYROW_MAX_PAGE_SIZE/,
+  ],
+  [
+    "a page that is larger than a document's rows may be",
+    { KEYROW_PAGE_SIZE: "60", KEYROW_MAX_ROWS: "50" },
+    /^KEYROW_PAGE_SIZE: it is more than KEYROW_MAX_ROWS/,
   ],
   ["GraphiQL without introspection", { KEYROW_INTROSPECTION: "off" }, /^KEYROW_INTROSPECTION: .*KEYROW_GRAPHIQL=off/],
   ["every origin", { CORS_ORIGINS: "*" }, /^CORS_ORIGINS: it is not a list of origins/],

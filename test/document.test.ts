@@ -7,8 +7,9 @@ import { documentCache, MAX_ENTRIES, MAX_TOKENS } from "../src/limits.ts";
 import { measureDocument } from "../src/measure.ts";
 
 const schema = buildSchema("scalar Any type Query { a(l: [Int]): Query, b(x: Any): Query }");
-const { document: limits } = readConfig({}).limits;
-const prepare = createPreparer({ limits, introspection: true });
+const allLimits = readConfig({}).limits;
+const { document: limits } = allLimits;
+const prepare = createPreparer({ limits: allLimits, introspection: true });
 const checkDocument = (query: string) => prepare(schema, query);
 
 const measure = (query: string) => measureDocument(parse(query));

@@ -13,6 +13,7 @@ test.before(async () => {
       KEYROW_MAX_ALIASES: "2",
       KEYROW_PAGE_SIZE: "2",
       KEYROW_MAX_PAGE_SIZE: "4",
+      KEYROW_MAX_ROWS: "8",
       KEYROW_MAX_REVEALS: "3",
     },
   });
@@ -62,6 +63,13 @@ const edges: Array<[setting: string, fits: unknown, tooMuch: unknown, status?: n
     "KEYROW_MAX_PAGE_SIZE, nested",
     asked("{ currentUser { userCredentials(last: 4) { totalCount } } }"),
     asked("{ currentUser { userCredentials(last: 5) { totalCount } } }"),
+  ],
+  [
+    "KEYROW_MAX_ROWS",
+    asked("{ a: userCredentials(first: 4) { totalCount } b: userCredentials(first: 4) { totalCount } }"),
+    asked(
+      "{ a: userCredentials(first: 4) { totalCount } b: userCredentials(first: 4) { totalCount } workspaces(first: 1) { totalCount } }",
+    ),
   ],
   ["KEYROW_MAX_REVEALS", asked(list(3, "value")), asked(list(4, "value"))],
 ];

@@ -60,6 +60,22 @@ test("the page size may be a variable", async (t) => {
   t.is((await server.query(ana, query)).data.userCredentials.nodes.length, page.standard);
 });
 
+test("a list in a list counts a page for each of its rows, and too many are refused before anything is asked for", async (t) => {
+  const both = (outer: number, inner: number) => `{
+    userCredentials(first: ${outer}) { nodes { user { ...u } } }
+  } fragment u on User { userCredentials(first: ${inner}) { nodes { name } } }`;
+  const { rows } = readConfig({}).limits.document;
+  t.deepEqual((await server.query(ana, both(1, 1_000))).codes, []);
+  // So many of the one, and for each of them as many of the other.
+  const inner = 1_000;
+  const fits = Math.floor(rows / (1 + inner));
+  t.deepEqual((await server.query(ana, both(fits, inner))).codes, []);
+  for (const outer of [fits + 1, 1_000])
+    t.deepEqual((await server.query(ana, both(outer, inner))).codes, ["LIMIT_EXCEEDED"]);
+  const lists = "{ workspaces { nodes { workspaceMembers { totalCount } userCredentials { totalCount } } } }";
+  t.deepEqual((await server.query(ana, lists)).codes, []);
+});
+
 test("a bomb of fragments is refused before it is planned", async (t) => {
   const bodies = Array.from({ length: 12 }, (_, i) => `fragment f${i} on User { ${`...f${i + 1} `.repeat(10)} }`);
   const query = `{ currentUser { ...f0 } } ${bodies.join(" ")} fragment f12 on User { id }`;
