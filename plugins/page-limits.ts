@@ -11,11 +11,16 @@ declare global {
     interface SchemaOptions {
       /** How many rows a list has where nobody says, and at most. */
       pageLimits?: { readonly standard: number; readonly most: number };
+      /** Columns by table that may hold much, and as how many rows each counts where rows are counted. */
+      largeColumns?: { readonly columns: Readonly<Record<string, readonly string[]>>; readonly rows: number };
     }
   }
 }
 
-/** Gives every list a page, nested ones too: so many rows where nobody says how many, and never more than so many. */
+/**
+ * Gives every list a page, nested ones too: so many rows where nobody says how many, and never more than so many. It also
+ * marks what `countsAsRows` where somebody counts the rows of a document.
+ */
 export const PageLimitsPlugin: GraphileConfig.Plugin = {
   name: "PageLimitsPlugin",
   description: "Limits the rows of every list",
@@ -32,6 +37,10 @@ export const PageLimitsPlugin: GraphileConfig.Plugin = {
       },
 
       GraphQLObjectType_fields_field(field, build, { scope }) {
+        if (isLarge(build.options, scope)) {
+          const countsAsRows = build.options.largeColumns?.rows;
+          return { ...field, extensions: { ...field.extensions, countsAsRows } };
+        }
         const { plan: planned } = field;
         const limits = build.options.pageLimits;
         if (!scope.isPgFieldConnection || planned === undefined || limits === undefined) return field;
@@ -54,6 +63,13 @@ export const PageLimitsPlugin: GraphileConfig.Plugin = {
     },
   },
 };
+
+function isLarge({ largeColumns }: GraphileBuild.SchemaOptions, scope: GraphileBuild.ScopeObjectFieldsField): boolean {
+  const { pgCodec: codec, pgFieldAttribute: attribute } = scope;
+  if (attribute === undefined || codec?.attributes === undefined) return false;
+  const columns = Object.entries(largeColumns?.columns ?? {}).find(([table]) => table === codec.extensions?.pg?.name);
+  return columns?.[1].some((column) => codec.attributes?.[column] === attribute) ?? false;
+}
 
 function checked(name: string, count: number, most: number): number {
   if (count < 0) throw new KeyrowError("VALIDATION", { message: `"${name}" can't be negative.` });

@@ -14,7 +14,7 @@ import { UserCredentialsPlugin } from "../plugins/user-credentials.ts";
 import type { Cipher } from "./cipher/cipher.ts";
 import { createWithPgClient } from "./database.ts";
 import { GraphiqlPolicyPlugin, graphiqlConfig } from "./graphiql.ts";
-import { type Limits, MAX_VALUE_BYTES, PLANNING_MS } from "./limits.ts";
+import { LARGE_COLUMN_ROWS, type Limits, MAX_VALUE_BYTES, PLANNING_MS } from "./limits.ts";
 import { maskValue } from "./mask.ts";
 import type { Session } from "./session.ts";
 import type { Claims } from "./token.ts";
@@ -27,6 +27,9 @@ export const exposed: Readonly<Record<string, readonly string[] | "all">> = {
   workspace_members: ["workspace_id", "user_id", "role", "joined_at"],
   activity_logs: ["id", "created_at", "user_id", "workspace_id", "action", "entity_type", "entity_id", "details"],
 };
+
+/** Columns of up to 16 KiB. PostgreSQL makes one text of a list in a list, and holds it several times over. */
+const large = { columns: { user_credentials: ["metadata", "description"] }, rows: LARGE_COLUMN_ROWS } as const;
 
 /** What the preset is wired of. */
 export interface Parts {
@@ -105,6 +108,7 @@ export function createPreset({ pool, cipher, session, limits, onRevealed, watchA
       exposedTables: exposed,
       writableTables: ["user_credentials"],
       pageLimits: limits.page,
+      largeColumns: large,
       encryptedColumns: {
         cipher,
         mask: maskValue,

@@ -44,6 +44,9 @@ export const MAX_TOKENS = 5_000;
 /** How much of the database's answers one request may hold, in characters. */
 export const MAX_RESULT_CHARACTERS = 32 * 1024 * 1024;
 
+/** As how many rows a column of 16 KiB counts where a document's rows are counted. */
+export const LARGE_COLUMN_ROWS = 10;
+
 /** How long planning a request may take, in ms: it blocks the process. */
 export const PLANNING_MS = 1_000;
 

@@ -323,7 +323,7 @@ export const settings = {
   KEYROW_MAX_ROWS: setting({
     default: "25000",
     description:
-      "How many rows a document may ask for in all. A list in another counts a page for each of its rows, whether there are so many or not.",
+      "How many rows a document may ask for in all. A list in another counts a page for each of its rows, whether there are so many or not; a description or metadata counts as ten rows.",
     parser: whole(1, 1_000_000),
     remedy: "give a number from 1 to 1000000",
   }),

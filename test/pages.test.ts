@@ -1,5 +1,5 @@
 import test from "ava";
-import { buildSchema, parse, validate } from "postgraphile/graphql";
+import { buildSchema, type GraphQLObjectType, parse, validate } from "postgraphile/graphql";
 import { rowCounter } from "../src/pages.ts";
 
 const schema = buildSchema(`
@@ -9,6 +9,8 @@ const schema = buildSchema(`
   interface Named { name: String }
   type Thing implements Named { name: String, things(first: Int, last: Int): Things, tags: [String] }
 `);
+const { tags } = (schema.getType("Thing") as GraphQLObjectType).getFields();
+if (tags !== undefined) tags.extensions = { countsAsRows: 10 };
 const sizes = { standard: 100, most: 1_000 };
 
 /** The rows that a document asks for. */
@@ -20,7 +22,14 @@ function rows(query: string, variables?: Record<string, unknown>): number {
 }
 
 const counted: Array<[what: string, query: string, rows: number, variables?: Record<string, unknown>]> = [
-  ["no list", "{ thing { tags } }", 0],
+  ["no list", "{ thing { name } }", 0],
+  ["a large field", "{ thing { tags } }", 10],
+  ["a large field of each row, by each alias", "{ things(first: 3) { nodes { name tags a: tags } } }", 3 * 21],
+  [
+    "a large field of each row of each row",
+    "{ things(first: 3) { nodes { things(first: 2) { nodes { tags } } } } }",
+    3 * 23,
+  ],
   ["a list, where nobody says", "{ things { totalCount } }", 100],
   ["a list of so many", "{ things(first: 3) { totalCount } }", 3],
   ["the last of a list", "{ things(last: 4) { totalCount } }", 4],

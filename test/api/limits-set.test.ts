@@ -143,3 +143,21 @@ test("KEYROW_INTROSPECTION=off tells no schema and suggests no names, and the AP
   t.notRegex((await own.query(user, "{ curentUser { id } }")).text, /currentUser/);
   t.is((await own.query(user, "{ currentUser { __typename } }")).data.currentUser.__typename, "User");
 });
+
+test("an answer that would not fit into memory is refused, and the server goes on", async (t) => {
+  const { own, user } = await serverWith(t, { KEYROW_MAX_ROWS: "1000000" });
+  await asAdmin(
+    own.database,
+    `insert into public.user_credentials (user_id, provider, name, type, encrypted_value, description)
+     select $1, 'p', n::text, 'SECRET', 'vault:v1:AAAA', repeat('x', 16384) from generate_series(1, 800) n`,
+    [user],
+  );
+  const fields = Array.from(
+    { length: 4 },
+    (_, i) => `a${i}: userCredentials(first: ${800 - i}) { nodes { description } }`,
+  );
+  const { codes, text } = await own.query(user, `{ ${fields.join(" ")} }`);
+  t.true(codes.includes("LIMIT_EXCEEDED"));
+  t.true(text.length < 64 * 1024 * 1024);
+  t.is((await own.query(user, list(1, "id"))).data.userCredentials.nodes.length, 1);
+});
