@@ -2,6 +2,8 @@ import pg from "pg";
 import type { PgClient, PgClientQuery, PgClientResult, WithPgClient } from "postgraphile/@dataplan/pg";
 import { KeyrowError } from "./errors.ts";
 import { MAX_RESULT_CHARACTERS } from "./limits.ts";
+import { KEYROW_CLAIM } from "./settings.ts";
+import { createShares, type Shares, tookTooLong } from "./shares.ts";
 
 /** A pool of the server's login; `options` are pg's. */
 export function createPool(connectionString: string, options: pg.PoolConfig = {}): pg.Pool {
@@ -67,18 +69,40 @@ function atOnce<T>(pool: pg.Pool, client: pg.PoolClient, answer: Promise<T>): Pr
   });
 }
 
+// A request's steps run side by side, each on a connection of its own.
+const USERS_PART = 4;
+const sharesOf = new WeakMap<pg.Pool, Shares>();
+
+/** A user's share of the pool: a fourth of its connections, and one at least. */
+function takeShare(pool: pg.Pool, settings: Settings, requestMs: number): Promise<() => void> {
+  const shares = sharesOf.get(pool) ?? createShares(Math.max(1, Math.floor(pool.options.max / USERS_PART)));
+  sharesOf.set(pool, shares);
+  return shares.take(settings[KEYROW_CLAIM] ?? "", msLeft(settings, requestMs));
+}
+
+// When each request asked for the first time.
+const began = new WeakMap<Settings, number>();
+
+/** How long a request may still take. Throws LIMIT_EXCEEDED where its time is over: Grafast only sees that between steps. */
+function msLeft(settings: Settings, requestMs: number): number {
+  const now = performance.now();
+  const since = began.get(settings) ?? now;
+  began.set(settings, since);
+  const left = since + requestMs - now;
+  if (left <= 0) throw tookTooLong();
+  return left;
+}
+
 /**
- * PostGraphile's access to the pool. With settings, a call is one query in a transaction of its own, and begin, settings,
+ * PostGraphile's access to the pool. A user has a share of it, and a request waits for that until its time is over. With
+ * settings, a call is one query in a transaction of its own, and begin, settings,
  * query and commit go out in one write: one round trip. Nothing counts before `COMMIT` has answered: after an error,
  * PostgreSQL answers `commit` with the tag ROLLBACK and no error.
  */
-export function createWithPgClient(pool: pg.Pool): WithPgClient {
+export function createWithPgClient(pool: pg.Pool, requestMs = 30_000): WithPgClient {
   const clients = inUse.get(pool) ?? new Set();
   inUse.set(pool, clients);
-  const withPgClient = async <T>(
-    settings: Settings | null,
-    callback: (client: PgClient) => T | Promise<T>,
-  ): Promise<T> => {
+  const onClient: OnClient = async (settings, callback) => {
     const client = await connect(pool);
     // A client that is lost while it is checked out would end the process.
     const onError = () => undefined;
@@ -101,10 +125,20 @@ export function createWithPgClient(pool: pg.Pool): WithPgClient {
       client.release(broken);
     }
   };
+  const withPgClient: OnClient = async (settings, callback) => {
+    if (settings === null) return onClient(settings, callback);
+    const giveBack = await takeShare(pool, settings, requestMs);
+    try {
+      return await onClient(settings, callback);
+    } finally {
+      giveBack();
+    }
+  };
   return Object.assign(withPgClient, { release: () => undefined }) as unknown as WithPgClient;
 }
 
 type Settings = Readonly<Record<string, string | undefined>>;
+type OnClient = <T>(settings: Settings | null, callback: (client: PgClient) => T | Promise<T>) => Promise<T>;
 
 /** Ends a transaction where one is open; false where the connection is lost. */
 function rollBack(client: pg.PoolClient): Promise<boolean> {

@@ -68,7 +68,9 @@ export function createPreset({ pool, cipher, session, limits, onRevealed, watchA
   const adaptor = {
     ...stock,
     createWithPgClient: (settings: never, variant?: "SUPERUSER" | null) =>
-      variant === "SUPERUSER" ? stock.createWithPgClient(settings, variant) : createWithPgClient(pool),
+      variant === "SUPERUSER"
+        ? stock.createWithPgClient(settings, variant)
+        : createWithPgClient(pool, limits.requestMs),
   };
   const preset: GraphileConfig.Preset = {
     extends: [PostGraphileAmberPreset, PgSimplifyInflectionPreset, PostGraphileConnectionFilterPreset],

@@ -14,8 +14,9 @@ const MAX_KEPT = 10_000;
 export function createProvisioner(
   pool: pg.Pool,
   session: Session,
+  requestMs?: number,
 ): (claims: Claims, requestId: string) => Promise<void> {
-  const withPgClient = createWithPgClient(pool);
+  const withPgClient = createWithPgClient(pool, requestMs);
   const known = new Map<string, { readonly until: number; readonly made: Promise<unknown> }>();
   return async (claims, requestId) => {
     const { userId, email, name } = claims;

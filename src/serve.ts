@@ -118,7 +118,7 @@ async function serveOn(pool: pg.Pool, config: Config, parts: ServeParts): Promis
       limits,
       cors: createCors(config.corsOrigins),
       verify: createVerifier(rules),
-      provision: config.jwt.provision ? createProvisioner(pool, session) : undefined,
+      provision: config.jwt.provision ? createProvisioner(pool, session, limits.requestMs) : undefined,
       checks: {
         database: () => isAlive(pool),
         // What the breaker knows need not be tried again by everybody who asks.

@@ -5,6 +5,9 @@ const query = { query: "{ currentUser { id } }" };
 // What a lock on `workspaces` holds up.
 const held = { query: "{ workspaces { totalCount } }" };
 
+const steps = Array.from({ length: 45 }, (_, i) => `a${i}: workspaces(first: ${i + 1}) { totalCount nodes { name } }`);
+const manySteps = `{ ${steps.join(" ")} }`;
+
 /** Sends so many requests at once. */
 function flood(server: TestServer, user: string, count: number, body: unknown): Promise<Answer[]> {
   const token = server.token(user);
@@ -18,11 +21,22 @@ async function serverWith(t: ExecutionContext, env: Record<string, string>): Pro
 }
 
 /** Holds up every request that asks for workspaces while `work` runs, so that they pile up on a machine of any speed. */
-async function holdingUp<T>(server: TestServer, work: () => Promise<T>): Promise<T> {
+async function holdingUp<T>(
+  server: TestServer,
+  work: (waiting: (statements: number) => Promise<void>) => Promise<T>,
+): Promise<T> {
   const client = await server.database.pool("postgres").connect();
   await client.query("begin; lock table public.workspaces in access exclusive mode");
   try {
-    return await work();
+    return await work(async (statements) => {
+      const waiting =
+        "select count(*)::int as n from pg_locks where not granted and database = (select oid from pg_database where datname = current_database())";
+      for (const deadline = Date.now() + 10_000; Date.now() < deadline; ) {
+        const { rows } = await client.query(waiting);
+        if (rows[0].n === statements) return;
+      }
+      throw new Error(`${statements} statements were to wait`);
+    });
   } finally {
     await client.query("rollback");
     client.release();
@@ -46,6 +60,42 @@ test("one user's flood is answered or told to come back, and another user is ser
   t.true(refused.length >= 200 - 52 - 52);
   for (const { headers, codes } of refused) t.deepEqual([headers.get("retry-after"), codes], ["1", ["LIMIT_EXCEEDED"]]);
   t.true(answers.every(({ status }) => status === 200 || status === 429));
+  t.deepEqual((await server.query(ana, query.query)).data, { currentUser: { id: ana } });
+});
+
+test("one request takes a share of the database's connections, however much it asks for at once", async (t) => {
+  const server = await serverWith(t, { KEYROW_DATABASE_CONNECTIONS: "8" });
+  const [ana, bo] = [await makeUser(server.database), await makeUser(server.database)];
+  const { answers } = await holdingUp(server, async (waiting) => {
+    const answers = flood(server, ana, 2, { query: manySteps });
+    // A fourth of them.
+    await waiting(2);
+    for (let served = 0; served < 20; served += 1) {
+      const { status, data } = await post(server.url, server.token(bo), query);
+      t.deepEqual([status, data], [200, { currentUser: { id: bo } }]);
+    }
+    await waiting(2);
+    return { answers };
+  });
+  for (const { codes } of await answers)
+    t.true(
+      codes.every((code) => code === "CONFLICT"),
+      "who held the lock gave it back",
+    );
+  const after = await server.query(ana, manySteps);
+  t.deepEqual([after.codes, Object.keys(after.data ?? {}).length], [[], 45]);
+});
+
+test("a request whose time is over asks for nothing more", async (t) => {
+  const server = await serverWith(t, { KEYROW_DATABASE_CONNECTIONS: "2", KEYROW_REQUEST_TIMEOUT: "2s" });
+  const ana = await makeUser(server.database);
+  await holdingUp(server, async () => {
+    const { data, codes } = await server.query(ana, manySteps);
+    t.true(Object.values(data ?? {}).every((value) => value === null));
+    // The first may give up its wait for the lock; the others never come so far.
+    t.true(codes.includes("LIMIT_EXCEEDED"));
+    t.true(codes.every((code) => code === "CONFLICT" || code === "LIMIT_EXCEEDED"));
+  });
   t.deepEqual((await server.query(ana, query.query)).data, { currentUser: { id: ana } });
 });
 
