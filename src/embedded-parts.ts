@@ -32,8 +32,8 @@ export async function openEmbeddedParts(
   }
   const lock = await acquireLock(config.dataDirectory);
   try {
-    // Values that it has sealed need it, whatever this start was asked for.
-    const wanted = withOpenBao || existsSync(join(config.dataDirectory, OPENBAO));
+    // Values that it has sealed need it, whatever this start was asked for, unless another was named.
+    const wanted = withOpenBao || (config.openBao === undefined && existsSync(join(config.dataDirectory, OPENBAO)));
     const [database, openBao] = await together(
       openDatabaseIn(config, progress),
       wanted ? startEmbeddedOpenBao(config, progress) : undefined,
