@@ -3,11 +3,13 @@ import { KeyrowError } from "./errors.ts";
 import type { Log } from "./log.ts";
 import { presentError } from "./present.ts";
 
-/** An HTTP answer with a body of JSON, or of text as its headers say; 204 has none. */
+/** An HTTP answer with a body of JSON, or of text or bytes as its headers say; 204 has none. */
 export interface Answer {
   readonly status: number;
   readonly body: unknown;
   readonly headers?: Readonly<Record<string, string>>;
+  /** Called once the answer is sent, or cut off. */
+  readonly over?: () => void;
 }
 
 /** An error as a whole answer, with the status of its code, and a time to try again where it will pass. */
@@ -37,10 +39,22 @@ export function headersOf(status: number): Readonly<Record<string, string>> {
 
 /** Sends an answer; who does not take it within so many ms is cut off. */
 export function send(request: IncomingMessage, response: ServerResponse, answer: Answer, ms: number): void {
+  const { status, headers = {}, over = () => undefined } = answer;
   // The caller is gone: nobody would end the wait below.
-  if (response.destroyed) return;
-  const { status, body, headers = {} } = answer;
-  const bytes = Buffer.from(status === 204 ? "" : typeof body === "string" ? body : JSON.stringify(body), "utf8");
+  if (response.destroyed) {
+    over();
+    return;
+  }
+  // Not every Node closes an answer that waits behind another on its connection, where that is cut.
+  const deadline = setTimeout(() => {
+    response.destroy();
+    over();
+  }, ms);
+  response.once("close", () => {
+    clearTimeout(deadline);
+    over();
+  });
+  const bytes = bytesOf(answer);
   response.writeHead(status, {
     ...(status !== 204 && {
       "content-type": "application/json; charset=utf-8",
@@ -52,6 +66,9 @@ export function send(request: IncomingMessage, response: ServerResponse, answer:
     ...headers,
   });
   response.end(request.method === "HEAD" ? undefined : bytes);
-  const deadline = setTimeout(() => response.destroy(), ms);
-  response.once("close", () => clearTimeout(deadline));
+}
+
+function bytesOf({ status, body }: Answer): Buffer {
+  if (Buffer.isBuffer(body)) return body;
+  return Buffer.from(status === 204 ? "" : typeof body === "string" ? body : JSON.stringify(body), "utf8");
 }

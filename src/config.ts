@@ -237,6 +237,7 @@ function toOpenBao(values: Values): OpenBaoAccess | undefined {
 function toLimits(values: Values): Limits {
   return Object.freeze({
     bodyBytes: values.KEYROW_MAX_BODY,
+    answerBytes: values.KEYROW_MAX_ANSWER,
     document: Object.freeze({
       characters: values.KEYROW_MAX_DOCUMENT,
       depth: values.KEYROW_MAX_DEPTH,

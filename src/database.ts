@@ -1,5 +1,6 @@
 import pg from "pg";
 import type { PgClient, PgClientQuery, PgClientResult, WithPgClient } from "postgraphile/@dataplan/pg";
+import { tooLarge } from "./bounded-json.ts";
 import { KeyrowError } from "./errors.ts";
 import { MAX_RESULT_CHARACTERS } from "./limits.ts";
 import { KEYROW_CLAIM } from "./settings.ts";
@@ -246,10 +247,7 @@ function spend(settings: Settings, { rows, command }: pg.QueryResult<object>): v
 /** Throws LIMIT_EXCEEDED where a request's answers hold more than one may. */
 function checkBudget(settings: Settings): void {
   if ((spent.get(settings) ?? 0) <= MAX_RESULT_CHARACTERS) return;
-  throw new KeyrowError("LIMIT_EXCEEDED", {
-    message: "The answer would be too large.",
-    hint: "ask for fewer rows or fields at once",
-  });
+  throw tooLarge();
 }
 
 /** Asks the database for a sign of life; rejects where it gives none. */

@@ -1,10 +1,13 @@
 import type { IncomingMessage } from "node:http";
 import { type Answer, failure, headersOf, refused } from "./answer.ts";
 import { readJsonBody } from "./body.ts";
+import { toBoundedJson, tooLarge } from "./bounded-json.ts";
 import { KeyrowError } from "./errors.ts";
 import { type GraphQLAnswer, type GraphQLExecutor, graphqlRequest } from "./graphql.ts";
+import type { Limits } from "./limits.ts";
 import type { Log } from "./log.ts";
 import { accepted, GRAPHQL_RESPONSE, isJson, isPlain } from "./negotiation.ts";
+import { presentError } from "./present.ts";
 import type { Claims } from "./token.ts";
 import type { Turns } from "./turns.ts";
 
@@ -17,7 +20,7 @@ export interface GraphQLParts {
   readonly verify: (authorization: string | readonly string[] | undefined) => Claims;
   /** Makes the user's row where it is missing; absent where users are not provisioned. */
   readonly provision: ((claims: Claims, requestId: string) => Promise<void>) | undefined;
-  readonly limits: { readonly bodyBytes: number };
+  readonly limits: Pick<Limits, "bodyBytes" | "answerBytes">;
 }
 
 /** Answers a POST as GraphQL over HTTP says (its draft of 2024). Throws what is the whole answer's error. */
@@ -42,12 +45,25 @@ export async function serveGraphQL(
   // A turn comes first: bodies that wait would fill the memory.
   const giveBack = await parts.turns.take(claims.userId).catch((error: unknown) => tooMany(error, log));
   if (typeof giveBack !== "function") return giveBack;
-  const result = await run(parts, request, claims, requestId, log).finally(giveBack);
+  try {
+    const answer = toAnswer(await run(parts, request, claims, requestId, log), type, parts.limits.answerBytes, log);
+    // Answers that nobody reads fill the memory, too.
+    return { ...answer, over: giveBack };
+  } catch (error) {
+    giveBack();
+    throw error;
+  }
+}
+
+function toAnswer(executed: GraphQLAnswer, type: string, mostBytes: number, log: Log): Answer {
+  const fitting = toBoundedJson(executed, mostBytes);
+  const result = fitting === undefined ? { data: null, errors: [presentError(tooLarge(), log)] } : executed;
   if (result.errors !== undefined) {
     log.info({ codes: [...new Set(result.errors.map(({ extensions }) => extensions.code))] }, "errors");
   }
   const status = statusOf(result, type);
-  return { status, body: result, headers: { ...headersOf(status), "content-type": `${type}; charset=utf-8` } };
+  const headers = { ...headersOf(status), "content-type": `${type}; charset=utf-8` };
+  return { status, body: fitting ?? result, headers };
 }
 
 async function run(

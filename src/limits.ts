@@ -2,6 +2,8 @@
 export interface Limits {
   /** Bytes of a request's body. */
   readonly bodyBytes: number;
+  /** Bytes of an answer. */
+  readonly answerBytes: number;
   readonly document: DocumentLimits;
   /** Rows of a list where nobody says, and at most. */
   readonly page: { readonly standard: number; readonly most: number };

@@ -13,7 +13,7 @@ import type { Metrics } from "./metrics.ts";
 
 /** What the server is made of. */
 export interface ServerParts extends GraphQLParts {
-  readonly limits: Pick<Limits, "bodyBytes" | "receiveMs" | "requestMs" | "connections">;
+  readonly limits: Pick<Limits, "bodyBytes" | "answerBytes" | "receiveMs" | "requestMs" | "connections">;
   readonly cors: Cors;
   /** What is ready, by name: each throws where it is not. */
   readonly checks: Readonly<Record<string, () => Promise<void>>>;

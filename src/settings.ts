@@ -283,6 +283,14 @@ export const settings = {
     parser: whole(1_024, 16_777_216),
     remedy: "give a number of bytes from 1024 to 16777216",
   }),
+  KEYROW_MAX_ANSWER: setting({
+    default: "16777216",
+    description:
+      "How many bytes the answer to a request may have. What a mutation has changed stays changed where its answer is larger.",
+    // Six times as many, where all is escaped, must be one text.
+    parser: whole(1_024, 67_108_864),
+    remedy: "give a number of bytes from 1024 to 67108864",
+  }),
   KEYROW_MAX_DOCUMENT: setting({
     default: "200000",
     description: "How many characters a GraphQL document may have.",

@@ -31,6 +31,7 @@ test("nothing set is embedded mode with its defaults", (t) => {
     allowMissingKeys: false,
     limits: {
       bodyBytes: 524_288,
+      answerBytes: 16_777_216,
       document: { characters: 200_000, depth: 20, fields: 500, aliases: 50, rows: 25_000 },
       page: { standard: 100, most: 1_000 },
       reveals: 1_000,
@@ -217,6 +218,11 @@ const refused: Array<[title: string, env: Environment, expected: RegExp]> = [
   ["a level that is none", { LOG_LEVEL: mark }, /^LOG_LEVEL: .*silent$/],
   ["no reveals at all", { KEYROW_MAX_REVEALS: "0" }, /^KEYROW_MAX_REVEALS: /],
   ["a body of no bytes", { KEYROW_MAX_BODY: "0" }, /^KEYROW_MAX_BODY: it is out of range/],
+  [
+    "an answer that would be more than one text",
+    { KEYROW_MAX_ANSWER: "67108865" },
+    /^KEYROW_MAX_ANSWER: it is out of range/,
+  ],
   ["a time without its unit", { KEYROW_REQUEST_TIMEOUT: "30" }, /^KEYROW_REQUEST_TIMEOUT: it is not a time/],
   ["a time of days", { KEYROW_STATEMENT_TIMEOUT: "1d" }, /^KEYROW_STATEMENT_TIMEOUT: it is not a time/],
   ["no time at all", { KEYROW_RECEIVE_TIMEOUT: "0s" }, /^KEYROW_RECEIVE_TIMEOUT: it is out of range/],

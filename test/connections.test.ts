@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { Agent, request as httpRequest } from "node:http";
 import { connect, type Socket } from "node:net";
 import test, { type ExecutionContext } from "ava";
-import { makeUser, startTestServer, type TestServer } from "./helpers/server.ts";
+import { asAdmin, makeUser, startTestServer, type TestServer } from "./helpers/server.ts";
 
 async function serverWith(t: ExecutionContext, env: Record<string, string>): Promise<TestServer> {
   const server = await startTestServer({ env });
@@ -171,4 +171,89 @@ test("beyond twice as many a connection is closed without an answer, and a silen
   await far.closed;
   await beyond.closed;
   t.deepEqual([far.got(), beyond.got()], ["", ""]);
+});
+
+/** A user with 900 descriptions of 16 KiB. */
+async function makeHoarder({ database }: TestServer): Promise<string> {
+  const user = await makeUser(database);
+  await asAdmin(
+    database,
+    `insert into public.user_credentials (user_id, provider, name, type, encrypted_value, description)
+     select $1, 'p', n::text, 'SECRET', 'vault:v1:AAAA', repeat('x', 16384) from generate_series(1, 900) n`,
+    [user],
+  );
+  return user;
+}
+
+/** Asks for an answer of some 15 MB and reads nothing of it beyond its beginning. */
+async function askAndNotRead(t: ExecutionContext, server: TestServer, user: string): Promise<Socket> {
+  const { socket } = await open(t, server);
+  const body = JSON.stringify({ query: "{ userCredentials(first: 900) { nodes { description } } }" });
+  socket.write(post(server, user, body.length) + body);
+  await once(socket, "data");
+  socket.pause();
+  return socket;
+}
+
+test("an answer that is not read holds its turn until it is read or cut off, and other users are served", async (t) => {
+  const server = await serverWith(t, { KEYROW_MAX_USER_REQUESTS: "1" });
+  const [user, other] = [await makeHoarder(server), await makeUser(server.database)];
+  for (const end of [(socket: Socket) => socket.destroy(), (socket: Socket) => socket.resume()]) {
+    const socket = await askAndNotRead(t, server, user);
+    let answered = false;
+    const next = server.query(user, "{ currentUser { id } }").then((answer) => {
+      answered = true;
+      return answer;
+    });
+    for (let i = 0; i < 20; i += 1) t.deepEqual((await server.query(other, "{ currentUser { id } }")).codes, []);
+    t.false(answered);
+    end(socket);
+    t.deepEqual((await next).data, { currentUser: { id: user } });
+  }
+});
+
+test("who does not read is cut off in the end, and the turn comes back", async (t) => {
+  const server = await serverWith(t, { KEYROW_MAX_USER_REQUESTS: "1", KEYROW_REQUEST_TIMEOUT: "3s" });
+  const user = await makeHoarder(server);
+  await askAndNotRead(t, server, user);
+  for (;;) {
+    const { status, data } = await server.query(user, "{ currentUser { id } }");
+    if (status === 429) continue;
+    t.deepEqual(data, { currentUser: { id: user } });
+    return;
+  }
+});
+
+test("an answer that waits behind another on a connection that is cut gives its turn back", async (t) => {
+  const server = await serverWith(t, { KEYROW_MAX_USER_REQUESTS: "2", KEYROW_REQUEST_TIMEOUT: "5s" });
+  const [user, other] = [await makeUser(server.database), await makeUser(server.database)];
+  const send = (query: string) => {
+    const body = JSON.stringify({ query });
+    return post(server, user, body.length) + body;
+  };
+  const held = "{ workspaces { totalCount } }";
+  const client = await server.database.pool("postgres").connect();
+  const lock = () => client.query("begin; lock table public.workspaces in access exclusive mode");
+  const waiting = async (statements: number) => {
+    for (;;) {
+      const { rows } = await client.query(
+        "select count(*)::int as n from pg_locks join pg_database d on d.oid = database where not granted and datname = current_database()",
+      );
+      if (rows[0].n >= statements) return;
+    }
+  };
+  await lock();
+  const { socket } = await open(t, server);
+  socket.write(`${send(held)}${send("{ currentUser { id } }")}`);
+  await waiting(1);
+  for (let i = 0; i < 10; i += 1) await server.query(other, "{ currentUser { id } }");
+  socket.destroy();
+  await client.query("rollback");
+  // Both turns are there again.
+  await lock();
+  const answers = [server.query(user, held), server.query(user, held)];
+  await waiting(2);
+  await client.query("rollback");
+  client.release();
+  for (const { codes } of await Promise.all(answers)) t.deepEqual(codes, []);
 });

@@ -144,14 +144,19 @@ test("KEYROW_INTROSPECTION=off tells no schema and suggests no names, and the AP
   t.is((await own.query(user, "{ currentUser { __typename } }")).data.currentUser.__typename, "User");
 });
 
-test("an answer that would not fit into memory is refused, and the server goes on", async (t) => {
-  const { own, user } = await serverWith(t, { KEYROW_MAX_ROWS: "1000000" });
+/** Gives a user so many credentials with descriptions of 16 KiB. */
+async function hoard(own: TestServer, user: string, count: number): Promise<void> {
   await asAdmin(
     own.database,
     `insert into public.user_credentials (user_id, provider, name, type, encrypted_value, description)
-     select $1, 'p', n::text, 'SECRET', 'vault:v1:AAAA', repeat('x', 16384) from generate_series(1, 800) n`,
-    [user],
+     select $1, 'p', n::text, 'SECRET', 'vault:v1:AAAA', repeat('x', 16384) from generate_series(1, $2::int) n`,
+    [user, count],
   );
+}
+
+test("an answer that would not fit into memory is refused, and the server goes on", async (t) => {
+  const { own, user } = await serverWith(t, { KEYROW_MAX_ROWS: "1000000" });
+  await hoard(own, user, 800);
   const fields = Array.from(
     { length: 4 },
     (_, i) => `a${i}: userCredentials(first: ${800 - i}) { nodes { description } }`,
@@ -160,4 +165,47 @@ test("an answer that would not fit into memory is refused, and the server goes o
   t.true(codes.includes("LIMIT_EXCEEDED"));
   t.true(text.length < 64 * 1024 * 1024);
   t.is((await own.query(user, list(1, "id"))).data.userCredentials.nodes.length, 1);
+});
+
+test("KEYROW_MAX_ANSWER is a limit: an answer of so many bytes is given, and none of it where it has one more", async (t) => {
+  const { own, user } = await serverWith(t, { KEYROW_MAX_ANSWER: "1024" });
+  const set = `mutation ($text: String!) {
+    setUserCredential(input: { provider: "p", name: "n", value: "v", description: $text }) { userCredential { description } }
+  }`;
+  const answer = (text: string) =>
+    JSON.stringify({ data: { setUserCredential: { userCredential: { description: text } } } });
+  const left = 1024 - answer("").length;
+  // Two bytes each.
+  const fits = `${"x".repeat(left % 2)}${"é".repeat(left / 2)}`;
+  t.is(Buffer.byteLength(answer(fits)), 1024);
+  const inside = await own.query(user, set, { text: fits });
+  t.is(inside.text, answer(fits));
+  const outside = await own.query(user, set, { text: `${fits}x` });
+  t.deepEqual([outside.status, outside.data, outside.codes], [200, null, ["LIMIT_EXCEEDED"]]);
+  const { rows } = await asAdmin(own.database, "select description from public.user_credentials");
+  t.deepEqual(rows, [{ description: `${fits}x` }], "what was changed is changed");
+});
+
+const aliased = (rows: number, field: string) =>
+  `{ userCredentials(first: ${rows}) { nodes { ${Array.from({ length: 50 }, (_, i) => `a${i}: ${field}`).join(" ")} } } }`;
+
+test("aliases that make an answer larger than a text can be are refused, and the server goes on", async (t) => {
+  const { own, user } = await serverWith(t, { KEYROW_MAX_ROWS: "1000000" });
+  await hoard(own, user, 700);
+  const { status, data, codes } = await own.query(user, aliased(700, "description"));
+  t.deepEqual([status, data, codes], [200, null, ["LIMIT_EXCEEDED"]]);
+  t.is((await own.query(user, list(1, "id"))).data.userCredentials.nodes.length, 1);
+  t.notRegex(own.log(), /unexpected error/);
+});
+
+test("aliases of values that make an answer too large are refused", async (t) => {
+  const { own, user } = await serverWith(t, {});
+  const set = `mutation ($name: String!, $value: String!) {
+    setUserCredential(input: { provider: "p", name: $name, value: $value }) { created }
+  }`;
+  const value = "x".repeat(65_536);
+  for (let i = 0; i < 6; i += 1) t.deepEqual((await own.query(user, set, { name: `${i}`, value })).codes, []);
+  t.deepEqual((await own.query(user, aliased(1, "value"))).codes, []);
+  const { data, codes } = await own.query(user, aliased(6, "value"));
+  t.deepEqual([data, codes], [null, ["LIMIT_EXCEEDED"]]);
 });
