@@ -96,9 +96,9 @@ function msLeft(settings: Settings, requestMs: number): number {
 
 /**
  * PostGraphile's access to the pool. A user has a share of it, and a request waits for that until its time is over. With
- * settings, a call is one query in a transaction of its own, and begin, settings,
- * query and commit go out in one write: one round trip. Nothing counts before `COMMIT` has answered: after an error,
- * PostgreSQL answers `commit` with the tag ROLLBACK and no error.
+ * settings, a call is one query in a transaction of its own, and begin, settings, query and commit go out in one write:
+ * one round trip. Nothing counts before `COMMIT` has answered: after an error, PostgreSQL answers `commit` with the tag
+ * ROLLBACK and no error.
  */
 export function createWithPgClient(pool: pg.Pool, requestMs = 30_000): WithPgClient {
   const clients = inUse.get(pool) ?? new Set();
@@ -154,6 +154,10 @@ function plain(client: pg.PoolClient): PgClient {
   return clientWith(client, (query) => send(client, query));
 }
 
+// So many bytes hold more characters than a request may. An answer is in memory from its first byte to its last, and a
+// list in a list is one text, which may be larger than any that Node can hold.
+const MAX_ANSWER_BYTES = 3 * MAX_RESULT_CHARACTERS;
+
 /** A client that takes one query, and runs it in a transaction with these settings. */
 function transactional(pool: pg.Pool, client: pg.PoolClient, settings: Settings): PgClient {
   let used = false;
@@ -163,6 +167,7 @@ function transactional(pool: pg.Pool, client: pg.PoolClient, settings: Settings)
     used = true;
     checkBudget(settings);
     const { stream } = client.connection;
+    const arriving = cutBeyond(stream, MAX_ANSWER_BYTES);
     stream.cork();
     // In one tick, so that nothing can come between them.
     const steps = [
@@ -177,6 +182,7 @@ function transactional(pool: pg.Pool, client: pg.PoolClient, settings: Settings)
     ] as const;
     stream.uncork();
     const outcomes = await Promise.allSettled(steps);
+    if (arriving.stop()) throw tooLarge();
     // What failed first is the reason; what came after it failed because of it.
     const failed = outcomes.find((outcome) => outcome.status === "rejected");
     if (failed !== undefined) throw failed.reason;
@@ -185,6 +191,22 @@ function transactional(pool: pg.Pool, client: pg.PoolClient, settings: Settings)
     spend(settings, answer);
     return answer;
   });
+}
+
+/** Cuts a connection on which more bytes arrive than so many; `stop` says whether it was cut. */
+function cutBeyond(stream: pg.Connection["stream"], most: number): { stop(): boolean } {
+  let bytes = 0;
+  const count = (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes > most) stream.destroy();
+  };
+  stream.on("data", count);
+  return {
+    stop() {
+      stream.off("data", count);
+      return bytes > most;
+    },
+  };
 }
 
 function clientWith(client: pg.PoolClient, run: (query: PgClientQuery) => Promise<pg.QueryResult>): PgClient {

@@ -1,9 +1,11 @@
 import { randomUUID } from "node:crypto";
+import type { Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
 import type pg from "pg";
 import type { WithPgClient } from "postgraphile/@dataplan/pg";
 import { createPool, createWithPgClient, cutOff } from "../src/database.ts";
+import { MAX_RESULT_CHARACTERS } from "../src/limits.ts";
 import { createSession } from "../src/session.ts";
 import { withConnection } from "../src/setup.ts";
 import { createTestDatabase, type TestDatabase } from "./helpers/database.ts";
@@ -277,6 +279,22 @@ test("requests that are cut off end at once, and those that wait for a connectio
   const [first, second] = await outcomes;
   t.is(first.status, "rejected");
   t.is(second.status === "rejected" && second.reason.code, "UNAVAILABLE");
+});
+
+test("an answer that is far too large is cut off while it arrives, and the next call has a new connection", async (t) => {
+  const { withPgClient, rows } = open(t);
+  let bytes = () => 0;
+  const error = await t.throwsAsync(
+    withPgClient(settings(), (client) => {
+      const { rawClient } = client as unknown as { rawClient: pg.PoolClient };
+      const stream = rawClient.connection.stream as Socket;
+      bytes = () => stream.bytesRead;
+      return client.query({ text: "select repeat('x', 1000000) from generate_series(1, 1000)" });
+    }),
+  );
+  t.is((error as { code?: string }).code, "LIMIT_EXCEEDED");
+  t.true(bytes() < 4 * MAX_RESULT_CHARACTERS, `${bytes()}`);
+  t.deepEqual(await rows("select 1 as n"), [{ n: 1 }]);
 });
 
 test("there is no transaction inside a call's transaction", async (t) => {
