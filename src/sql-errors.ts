@@ -1,3 +1,4 @@
+import { tooLarge } from "./bounded-json.ts";
 import { type ErrorCode, KeyrowError } from "./errors.ts";
 import { isConnectionFault } from "./unreachable.ts";
 
@@ -55,6 +56,8 @@ export function fromDatabaseError(error: unknown): KeyrowError | undefined {
   }
   // Before SQLSTATEs: EPIPE has five letters as well.
   if (isConnectionFault(error)) return new KeyrowError("UNAVAILABLE");
+  // Of an answer that it can't hold; the code alone says no more than that something went wrong.
+  if (code === "XX000" && error.message.startsWith("invalid memory alloc request size")) return tooLarge();
   if (typeof code === "string" && /^[0-9A-Z]{5}$/.test(code)) {
     const [, meaning, message] = states.find(([prefix]) => code.startsWith(prefix)) ?? [];
     return meaning && new KeyrowError(meaning, message === undefined ? {} : { message });

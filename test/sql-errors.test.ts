@@ -26,6 +26,12 @@ const errors: Array<[title: string, error: unknown, code: ErrorCode | undefined]
   ["a database that was dropped meanwhile", reported("3D000", "FATAL"), "UNAVAILABLE"],
   ["a disk that does not answer", reported("58030"), "UNAVAILABLE"],
   ["a full disk", reported("53100"), "UNAVAILABLE"],
+  [
+    "an answer that PostgreSQL can't hold",
+    thrown("XX000", "invalid memory alloc request size 1073741824"),
+    "LIMIT_EXCEEDED",
+  ],
+  ["something that went wrong in PostgreSQL", reported("XX000"), undefined],
   ["claims that are missing", reported("28000"), "UNAUTHENTICATED"],
   ["an error of ours", thrown("ERR_INVALID_ARG_TYPE"), undefined],
   ["a mistake in a statement", reported("42601"), undefined],
