@@ -34,6 +34,8 @@ export interface Surroundings {
   readonly database: BenchDatabase;
   readonly jwtSecret: string;
   readonly keyFile: string;
+  /** Settings besides those. */
+  readonly settings?: Readonly<Record<string, string>> | undefined;
   /** Where each server leaves a CPU profile when it ends. */
   readonly profiles?: string | undefined;
 }
@@ -78,7 +80,7 @@ export function graphqlBody(query: string, variables: Record<string, unknown>): 
 async function startServer(
   name: string,
   args: string[],
-  { database, jwtSecret, keyFile, profiles }: Surroundings,
+  { database, jwtSecret, keyFile, settings, profiles }: Surroundings,
   request: (task: Task) => [path: string, body: string],
 ): Promise<ServerContender> {
   const port = await freePort();
@@ -89,6 +91,7 @@ async function startServer(
     DATABASE_URL: database.url("keyrow_authenticator"),
     JWT_SECRET: jwtSecret,
     KEYROW_KEY_FILE: keyFile,
+    ...settings,
   });
   await ready(name, child, port);
   const load = (
@@ -142,8 +145,12 @@ function notFound(body: Buffer): void {
   if (!body.includes('"NOT_FOUND"')) throw new Error("something was found");
 }
 
-async function withConnections<T>(port: number, work: (connections: Connection[]) => Promise<T>): Promise<T> {
-  const connections = await Promise.all(Array.from({ length: CLIENTS }, () => Connection.open(port)));
+/** Runs `work` with a connection for each client, to a port or a socket. */
+export async function withConnections<T>(
+  at: number | string,
+  work: (connections: Connection[]) => Promise<T>,
+): Promise<T> {
+  const connections = await Promise.all(Array.from({ length: CLIENTS }, () => Connection.open(at)));
   try {
     return await work(connections);
   } finally {

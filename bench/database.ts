@@ -6,7 +6,7 @@ import { passwords, prepareTemplate, templateName } from "../test/helpers/templa
 
 /** A migrated database, by the address that each login has. */
 export interface BenchDatabase {
-  url(login: "postgres" | "keyrow_authenticator"): string;
+  url(login: "postgres" | "keyrow_authenticator" | "keyrow_worker"): string;
 }
 
 /** A throw-away PostgreSQL. */
@@ -42,7 +42,7 @@ export async function startCluster(settings: Record<string, string> = {}): Promi
       await withConnection(url("postgres", name), (client) =>
         client.query(`
           revoke temporary on database ${name} from public;
-          grant connect on database ${name} to keyrow_authenticator`),
+          grant connect on database ${name} to keyrow_authenticator, keyrow_worker`),
       );
       return { url: (login) => url(login, name) };
     },

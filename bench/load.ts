@@ -56,15 +56,25 @@ export class Connection {
     socket.on("close", () => this.#fail(new Error("the server closed the connection")));
   }
 
-  static async open(port: number): Promise<Connection> {
-    const socket = connect(port, "127.0.0.1");
+  /** Connects to a port of this machine, or to a Unix socket by its path. */
+  static async open(at: number | string): Promise<Connection> {
+    const socket = typeof at === "number" ? connect(at, "127.0.0.1") : connect(at);
     await once(socket, "connect");
-    return new Connection(socket, `127.0.0.1:${port}`);
+    return new Connection(socket, typeof at === "number" ? `127.0.0.1:${at}` : "localhost");
   }
 
   /** Posts JSON and gives the answer's body; throws where the status is not 200. One request at a time. */
   post(path: string, token: string, body: string): Promise<Buffer> {
-    const head = `POST ${path} HTTP/1.1\r\nhost: ${this.#host}\r\nauthorization: Bearer ${token}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n`;
+    return this.#send("POST", path, token, body);
+  }
+
+  /** As `post`, of what is asked for without a body. */
+  get(path: string, token: string): Promise<Buffer> {
+    return this.#send("GET", path, token, "");
+  }
+
+  #send(method: string, path: string, token: string, body: string): Promise<Buffer> {
+    const head = `${method} ${path} HTTP/1.1\r\nhost: ${this.#host}\r\nauthorization: Bearer ${token}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n`;
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject };
       this.#socket.write(head + body);
@@ -80,9 +90,8 @@ export class Connection {
     const end = this.#received.indexOf("\r\n\r\n");
     if (end < 0) return;
     const head = this.#received.toString("latin1", 0, end);
-    const length = Number(/\r\ncontent-length: (\d+)/i.exec(head)?.[1] ?? 0);
-    if (this.#received.length < end + 4 + length) return;
-    const body = this.#received.subarray(end + 4, end + 4 + length);
+    const body = bodyOf(head, this.#received.subarray(end + 4));
+    if (body === undefined) return;
     this.#received = Buffer.alloc(0);
     if (head.startsWith("HTTP/1.1 200 ")) this.#waiting?.resolve(body);
     else this.#fail(new Error(`${head.split("\r\n", 1)} ${body}`));
@@ -92,5 +101,25 @@ export class Connection {
   #fail(error: Error): void {
     this.#waiting?.reject(error);
     this.#waiting = undefined;
+  }
+}
+
+const LAST_CHUNK = Buffer.from("0\r\n\r\n");
+
+/** The body of an answer, or undefined while some of it is still to come. */
+function bodyOf(head: string, received: Buffer): Buffer | undefined {
+  if (!/\r\ntransfer-encoding: chunked/i.test(head)) {
+    const length = Number(/\r\ncontent-length: (\d+)/i.exec(head)?.[1] ?? 0);
+    return received.length < length ? undefined : received.subarray(0, length);
+  }
+  // No JSON holds a line break of this kind, so that only the last chunk ends like this.
+  if (!received.subarray(-LAST_CHUNK.length).equals(LAST_CHUNK)) return undefined;
+  const chunks: Buffer[] = [];
+  for (let at = 0; ; ) {
+    const line = received.indexOf("\r\n", at);
+    const length = Number.parseInt(received.toString("latin1", at, line), 16);
+    if (length === 0) return Buffer.concat(chunks);
+    chunks.push(received.subarray(line + 2, line + 2 + length));
+    at = line + 2 + length + 2;
   }
 }

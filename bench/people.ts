@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { join } from "node:path";
+import type pg from "pg";
 import type { Cipher } from "../src/cipher/cipher.ts";
 import { createKeyFile } from "../src/cipher/keyfile.ts";
 import { createKeyring } from "../src/cipher/keyring.ts";
@@ -64,18 +65,23 @@ export async function makePeople(database: BenchDatabase, secrets: Secrets): Pro
       "insert into public.workspace_members (workspace_id, user_id, role) select $1, unnest($2::uuid[]), 'ADMIN'",
       [workspaceId, admins.map(({ userId }) => userId)],
     );
-    await client.query(
-      `insert into public.user_credentials
-         (id, user_id, workspace_id, scope, name, provider, type, encrypted_value, key_id, masked_value, created_at)
-       select rows.*, now() - random() * interval '300 days'
-       from jsonb_to_recordset($1) as rows (
-         id uuid, user_id uuid, workspace_id uuid, scope public."CredentialScope", name text, provider text,
-         type public."CredentialType", encrypted_value text, key_id text, masked_value text)`,
-      [JSON.stringify(rows)],
-    );
+    await insertRows(client, rows);
     await client.query("vacuum analyze");
   });
   return { readers, writers, admins: admins.map((admin) => ({ ...admin, credentials: shared })) };
+}
+
+/** Puts rows into the table as they stand, with dates of the last months. */
+export async function insertRows(client: pg.ClientBase, rows: ReadonlyArray<Record<string, unknown>>): Promise<void> {
+  await client.query(
+    `insert into public.user_credentials
+       (id, user_id, workspace_id, scope, name, provider, type, encrypted_value, key_id, masked_value, created_at)
+     select rows.*, now() - random() * interval '300 days'
+     from jsonb_to_recordset($1) as rows (
+       id uuid, user_id uuid, workspace_id uuid, scope public."CredentialScope", name text, provider text,
+       type public."CredentialType", encrypted_value text, key_id text, masked_value text)`,
+    [JSON.stringify(rows)],
+  );
 }
 
 /** Rows as the table has them, with real sealed values. */

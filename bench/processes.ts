@@ -53,7 +53,7 @@ export async function freePort(): Promise<number> {
 }
 
 /** The memory that a process holds now (resident), in MiB. */
-export function memoryOf({ pid }: ChildProcess): number {
+export function memoryOf({ pid }: Pick<ChildProcess, "pid">): number {
   const status = `/proc/${pid}/status`;
   const kibibytes = existsSync(status)
     ? /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(status, "utf8"))?.[1]
@@ -65,7 +65,7 @@ export function memoryOf({ pid }: ChildProcess): number {
 const TICKS_PER_SECOND = 100;
 
 /** The processor time that a process has used so far, in ms; undefined where the system doesn't tell. */
-export function cpuOf({ pid }: ChildProcess): number | undefined {
+export function cpuOf({ pid }: Pick<ChildProcess, "pid">): number | undefined {
   const path = `/proc/${pid}/stat`;
   if (!existsSync(path)) return undefined;
   const stat = readFileSync(path, "latin1");

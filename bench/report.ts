@@ -61,11 +61,16 @@ export function formatReport({ machine, commit, compared, measured, ...report }:
 }
 
 function formatMeasured({ title, figures, ratios }: Measured): string {
-  const rows = Object.entries(figures).map(([name, figure]) => [name, ...cells(figure)]);
+  const all = Object.values(figures);
+  const shown = columns.filter(({ of }) => all.some((figure) => of(figure) !== undefined));
+  const rows = Object.entries(figures).map(([name, figure]) => [
+    name,
+    ...shown.map(({ of, digits }) => of(figure)?.toFixed(digits) ?? ""),
+  ]);
   const width = Math.max(10, ...rows.map(([name = ""]) => name.length));
   const line = ([name = "", ...cells]: string[]) =>
     `  ${name.padEnd(width)}${cells.map((cell) => cell.padStart(13)).join("")}`;
-  const lines = [line(["", "requests/s", "p50 ms", "p99 ms", "cpu ms", "memory MiB"]), ...rows.map(line)];
+  const lines = [line(["", ...shown.map(({ head }) => head)]), ...rows.map(line)];
   for (const { name, median, min, max, goal } of ratios) {
     lines.push(
       `  ${name.padEnd(width)}  ${median.toFixed(2)} (${min.toFixed(2)} to ${max.toFixed(2)})${verdict(median, goal)}`,
@@ -74,15 +79,16 @@ function formatMeasured({ title, figures, ratios }: Measured): string {
   return `\n${title}\n${lines.join("\n")}`;
 }
 
-function cells({ requestsPerSecond, p50, p99, cpu, memory }: Figures): string[] {
-  return [
-    requestsPerSecond.toFixed(0),
-    p50.toFixed(2),
-    p99.toFixed(2),
-    cpu?.toFixed(2) ?? "",
-    memory?.toFixed(0) ?? "",
-  ];
-}
+// Those that nobody has are left out.
+const columns: ReadonlyArray<{ head: string; digits: number; of(figures: Figures): number | undefined }> = [
+  { head: "requests/s", digits: 0, of: ({ requestsPerSecond }) => requestsPerSecond },
+  { head: "values/s", digits: 0, of: ({ valuesPerSecond }) => valuesPerSecond },
+  { head: "rows/s", digits: 0, of: ({ rowsPerSecond }) => rowsPerSecond },
+  { head: "p50 ms", digits: 2, of: ({ p50 }) => p50 },
+  { head: "p99 ms", digits: 2, of: ({ p99 }) => p99 },
+  { head: "cpu ms", digits: 2, of: ({ cpu }) => cpu },
+  { head: "memory MiB", digits: 0, of: ({ memory }) => memory },
+];
 
 function verdict(median: number, goal: Goal | undefined): string {
   if (goal === undefined) return "";

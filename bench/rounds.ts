@@ -10,6 +10,8 @@ export interface Pace {
 /** One of those that are measured side by side. */
 export interface Entrant {
   readonly name: string;
+  /** How many values each of its requests has; then values are what its speed is measured by. */
+  readonly values?: number;
   round(ms: number): Promise<Sample>;
   /** In MiB. */
   memory?(): number;
@@ -22,9 +24,12 @@ export interface Entrant {
  * time in ms a request, which other work on the machine changes least; and the most memory in MiB.
  */
 export interface Figures {
-  readonly requestsPerSecond: number;
-  readonly p50: number;
-  readonly p99: number;
+  readonly requestsPerSecond?: number;
+  readonly valuesPerSecond?: number;
+  /** Of what is no request, and has no latency. */
+  readonly rowsPerSecond?: number;
+  readonly p50?: number;
+  readonly p99?: number;
   readonly cpu?: number;
   readonly memory?: number;
 }
@@ -39,7 +44,7 @@ export interface Ratio {
 /** What was measured side by side. */
 export interface SideBySide {
   readonly figures: Readonly<Record<string, Figures>>;
-  /** The requests per second of one entrant over those of another. */
+  /** The requests, or values, per second of one entrant over those of another. */
   ratio(name: string, over: string): Ratio;
 }
 
@@ -59,23 +64,33 @@ export async function sideBySide(entrants: readonly Entrant[], pace: Pace): Prom
       if (entrant.memory) memory.set(entrant.name, Math.max(memory.get(entrant.name) ?? 0, entrant.memory()));
     }
   }
+  const values = new Map(entrants.map((entrant) => [entrant.name, entrant.values]));
   const of = (name: string, figure: keyof Sample) => (samples.get(name) ?? []).map((sample) => sample[figure]);
   return {
     figures: Object.fromEntries(
       entrants.map(({ name }) => {
         const most = memory.get(name);
         const middle = (figure: keyof Sample) => median(of(name, figure));
-        const speed = { requestsPerSecond: middle("requestsPerSecond"), p50: middle("p50"), p99: middle("p99") };
+        const requestsPerSecond = middle("requestsPerSecond");
+        const many = values.get(name);
         const each = cpu.get(name) ?? [];
         return [
           name,
-          { ...speed, ...(each.length > 0 && { cpu: median(each) }), ...(most !== undefined && { memory: most }) },
+          {
+            requestsPerSecond,
+            ...(many !== undefined && { valuesPerSecond: requestsPerSecond * many }),
+            p50: middle("p50"),
+            p99: middle("p99"),
+            ...(each.length > 0 && { cpu: median(each) }),
+            ...(most !== undefined && { memory: most }),
+          },
         ];
       }),
     ),
     ratio(name, over) {
-      const others = of(over, "requestsPerSecond");
-      const ratios = of(name, "requestsPerSecond").map((own, round) => own / (others[round] ?? Number.NaN));
+      const speeds = (who: string) => of(who, "requestsPerSecond").map((speed) => speed * (values.get(who) ?? 1));
+      const others = speeds(over);
+      const ratios = speeds(name).map((own, round) => own / (others[round] ?? Number.NaN));
       return { median: median(ratios), min: Math.min(...ratios), max: Math.max(...ratios) };
     },
   };

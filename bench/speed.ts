@@ -86,7 +86,7 @@ async function measureOperation(
 }
 
 /** Runs a round; throws where it left another number of entries in the log than its requests must: it was another work. */
-async function recorded(database: BenchDatabase, each: number, round: () => Promise<Sample>): Promise<Sample> {
+export async function recorded(database: BenchDatabase, each: number, round: () => Promise<Sample>): Promise<Sample> {
   const { result: sample, entries } = await countEntries(database, round);
   if (entries !== sample.requests * each) {
     throw new Error(`${sample.requests} requests left ${entries} entries in the log, and not ${each} each`);

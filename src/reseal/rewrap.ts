@@ -45,7 +45,8 @@ export interface RewrapResult {
   readonly left: number;
 }
 
-const BATCH = 200;
+/** Rows at once: as many as one call to OpenBao takes. */
+export const BATCH = 200;
 
 /**
  * Moves all values that open here to the newest key of the one that seals, or of the one that was asked for, and legacy

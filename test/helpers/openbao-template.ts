@@ -56,7 +56,8 @@ async function prepareTemplate(): Promise<string> {
   });
 }
 
-async function makeTemplate(home: string, program: string): Promise<void> {
+/** Makes the directory of an OpenBao that knows ROOT_TOKEN, and that is not running. */
+export async function makeTemplate(home: string, program: string): Promise<void> {
   const { credentials } = await prepareHome(home, testTransitKey);
   const socket = socketOf(home);
   await writeConfiguration({ home, program, socket, setUpFor: credentials });
