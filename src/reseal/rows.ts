@@ -17,6 +17,12 @@ export interface Change {
   readonly sealed: Sealed;
 }
 
+// By the column, and not by the text of the same name that is selected: that has no index, and would be sorted anew
+// for every batch.
+const read = `
+  select c.id::text, c.encrypted_value, c.key_id, c.scope::text, c.user_id::text, c.workspace_id::text
+  from public.user_credentials c where c.key_id = $1 and c.id > $2 order by c.id limit $3`;
+
 /** How many rows each key has sealed, by key id. */
 export async function countByKey(client: Pick<pg.Pool, "query">): Promise<Map<string, number>> {
   const { rows } = await client.query<{ key_id: string; rows: string }>(
@@ -31,17 +37,13 @@ export async function readRows(
   keyId: string,
   { after, limit }: { after: string; limit: number },
 ): Promise<Row[]> {
-  const { rows } = await client.query<Row>({
-    name: "reseal read",
-    text: `select id::text, encrypted_value, key_id, scope::text, user_id::text, workspace_id::text
-      from public.user_credentials where key_id = $1 and id > $2 order by id limit $3`,
-    values: [keyId, after, limit],
-  });
+  const { rows } = await client.query<Row>({ name: "reseal read", text: read, values: [keyId, after, limit] });
   return rows;
 }
 
 // Compare and swap: ciphertext, key, scope and owner together must be what they were, or whoever changed them wins. A row
 // that somebody is changing right now is skipped, so that nobody waits for anybody and two of these never lock each other.
+// The ids once more as an array: so they are found by index, however many rows there are.
 const write = `
   with changes as (
     select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::uuid[], $7::text[], $8::text[])
@@ -53,7 +55,8 @@ const write = `
   update public.user_credentials c
   set encrypted_value = change.new_encrypted, key_id = change.new_key_id
   from changes change join free using (id)
-  where c.id = change.id
+  where c.id = any ($1)
+    and c.id = change.id
     and c.encrypted_value = change.encrypted
     and c.key_id = change.key_id
     and c.scope::text = change.scope
@@ -66,7 +69,7 @@ export async function writeChanges(client: Pick<pg.Pool, "query">, changes: read
   if (changes.length === 0) return new Set();
   const column = (read: (change: Change) => string | null) => changes.map(read);
   const { rows } = await client.query<{ id: string }>({
-    name: "reseal write",
+    // Without a name, so that it is planned for as many rows as it has.
     text: write,
     values: [
       column(({ row }) => row.id),
