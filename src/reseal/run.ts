@@ -33,6 +33,14 @@ export interface Progress {
   readonly changed: number;
 }
 
+/** Rows that were read, and what becomes of them. */
+interface Batch {
+  readonly rows: readonly Row[];
+  readonly resealed: Promise<Resealed[]>;
+}
+
+// How many batches are sealed while another is written: enough that database and cipher seldom wait for each other.
+const AHEAD = 1;
 const FIRST = "00000000-0000-0000-0000-000000000000";
 
 /**
@@ -42,6 +50,8 @@ const FIRST = "00000000-0000-0000-0000-000000000000";
 export async function run(parts: RunParts): Promise<Progress> {
   const state = { moved: 0, failed: new Set<string>(), changed: 0 };
   const pace = createPace(parts.rate, parts.signal);
+  // Who wants it slow has no use for it, and a batch should not wait out the pace with values that others change.
+  const most = parts.rate === undefined ? AHEAD : 0;
   for (const keyId of parts.from) {
     // Of two at once, each begins elsewhere, so that they seldom do the same work.
     const middle = randomUUID();
@@ -54,23 +64,45 @@ export async function run(parts: RunParts): Promise<Progress> {
   }
   return state;
 
-  /** Moves a key's rows behind one id and up to another; gives how many were not written. */
+  /**
+   * Moves a key's rows behind one id and up to another; gives how many were not written. They are written in order, and
+   * while a batch is written the next one is sealed.
+   */
   async function range(keyId: string, after: string, end: string | undefined): Promise<number> {
     let skipped = 0;
-    for (let last = after; !parts.signal?.aborted; ) {
-      const page = await readRows(parts.pool, keyId, { after: last, limit: parts.batch });
-      const rows = page.filter(({ id }) => (end === undefined || id <= end) && !state.failed.has(id));
-      skipped += await move(rows);
-      await pace(rows.length);
-      last = page.at(-1)?.id ?? "";
-      if (page.length < parts.batch || (end !== undefined && last > end)) break;
+    const ahead: Batch[] = [];
+    const writeNext = async () => {
+      const batch = ahead.shift();
+      if (batch !== undefined) skipped += await write(batch);
+    };
+    try {
+      for (let last = after; !parts.signal?.aborted; ) {
+        const page = await readRows(parts.pool, keyId, { after: last, limit: parts.batch });
+        const rows = page.filter(({ id }) => (end === undefined || id <= end) && !state.failed.has(id));
+        ahead.push(begin(rows));
+        if (ahead.length > most) await writeNext();
+        await pace(rows.length);
+        last = page.at(-1)?.id ?? "";
+        if (page.length < parts.batch || (end !== undefined && last > end)) break;
+      }
+      while (ahead.length > 0 && !parts.signal?.aborted) await writeNext();
+    } finally {
+      // Nothing goes on behind whoever is told that it ended.
+      await Promise.allSettled(ahead.map(({ resealed }) => resealed));
     }
     return skipped;
   }
 
-  async function move(rows: readonly Row[]): Promise<number> {
-    if (rows.length === 0) return 0;
-    const results = await resealRows(rows);
+  function begin(rows: readonly Row[]): Batch {
+    const resealed = rows.length === 0 ? Promise.resolve([]) : resealRows(rows);
+    // Whoever writes it is told, and may come later than the fault.
+    resealed.catch(() => undefined);
+    return { rows, resealed };
+  }
+
+  async function write({ rows, resealed }: Batch): Promise<number> {
+    const results = await resealed;
+    if (rows.length === 0 || parts.signal?.aborted) return 0;
     const changes = rows.flatMap((row, index) => {
       const sealed = results[index];
       return sealed === undefined || sealed instanceof KeyrowError ? [] : [{ row, sealed }];

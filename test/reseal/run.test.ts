@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import test from "ava";
 import type { Cipher } from "../../src/cipher/cipher.ts";
 import { createKeyring } from "../../src/cipher/keyring.ts";
@@ -312,6 +313,64 @@ test("a target that is away throws CIPHER_UNAVAILABLE, and nothing is lost", asy
     await opened(db, ring, ids),
     stored.map(({ value }) => value),
   );
+});
+
+test("while a batch is written the next one is sealed, and a rate does without", async (t) => {
+  for (const rate of [undefined, 1_000]) {
+    const db = await worker(t, database);
+    const { from, to, ring, fromId } = keys();
+    await store(database, db, from, await makeOwner(database), 6);
+    let sealed = 0;
+    const target: Cipher = {
+      ...to,
+      async seal(items) {
+        sealed += 1;
+        return to.seal(items);
+      },
+    };
+    const sealedMeanwhile: number[] = [];
+    const query = async (statement: { text: string; values: unknown[] }) => {
+      const result = await db.pool.query(statement);
+      if (statement.text.includes("update")) sealedMeanwhile.push(sealed);
+      return result;
+    };
+    const pool = { query } as unknown as typeof db.pool;
+    const parts = {
+      ...db,
+      pool,
+      opener: ring,
+      target: { cipher: target, transit: undefined },
+      from: [fromId],
+      batch: 1,
+    };
+    t.is((await run({ ...parts, rate })).moved, 6);
+    t.is(sealedMeanwhile.length, 6);
+    // The last of a range has none behind it.
+    const ahead = sealedMeanwhile.filter((count, index) => count > index + 1).length;
+    if (rate === undefined) t.true(ahead >= 4, sealedMeanwhile.join());
+    else t.is(ahead, 0, sealedMeanwhile.join());
+  }
+});
+
+test("whoever is told that it failed is told when nothing of it goes on any more", async (t) => {
+  const db = await worker(t, database);
+  const { from, to, ring, fromId } = keys();
+  await store(database, db, from, await makeOwner(database), 20);
+  let [calls, open] = [0, 0];
+  const away: Cipher = {
+    ...to,
+    async seal(items) {
+      const isFirst = ++calls === 1;
+      open += 1;
+      await sleep(isFirst ? 20 : 60);
+      open -= 1;
+      if (isFirst) throw new KeyrowError("CIPHER_UNAVAILABLE");
+      return to.seal(items);
+    },
+  };
+  const parts = { ...db, opener: ring, target: { cipher: away, transit: undefined }, from: [fromId], batch: 2 };
+  await t.throwsAsync(run(parts), { code: "CIPHER_UNAVAILABLE" });
+  t.is(open, 0);
 });
 
 test("rows are found by index, however many there are", async (t) => {
