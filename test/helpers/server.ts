@@ -123,6 +123,10 @@ export async function post<T = any>(url: string, token: string | undefined, body
     method: "POST",
     headers: { "content-type": "application/json", ...(token !== undefined && { authorization: `Bearer ${token}` }) },
     body: JSON.stringify(body),
+  }).catch((error: Error) => {
+    // What fetch says by itself is that it failed.
+    const { code, message } = (error.cause ?? {}) as { code?: string; message?: string };
+    throw new Error(`${error.message}: ${code} ${message}`, { cause: error });
   });
   const text = await response.text();
   const { data, errors = [] } = JSON.parse(text);
