@@ -23,26 +23,30 @@ export function tooLarge(): KeyrowError {
 /** How many characters the JSON has at least; stops counting beyond `most`. With escapes it may be six times as many. */
 function leastCharacters(value: unknown, most: number): number {
   let count = 0;
-  const waiting: object[] = [];
-  const add = (one: unknown) => {
-    if (typeof one === "string") count += one.length + 2;
-    else if (typeof one === "object" && one !== null) waiting.push(one);
-    else count += 1;
-  };
-  add(value);
-  for (let next = waiting.pop(); next !== undefined && count <= most; next = waiting.pop()) {
-    if (Array.isArray(next)) {
+  const waiting: unknown[] = [value];
+  while (waiting.length > 0 && count <= most) {
+    const next = waiting.pop();
+    if (typeof next !== "object" || next === null) count += leastOf(next);
+    else if (Array.isArray(next)) {
       count += next.length + 1;
-      for (const one of next) add(one);
-      continue;
-    }
-    for (const [key, one] of Object.entries(next)) {
-      if (one === undefined) continue;
-      count += key.length + 4;
-      add(one);
+      for (const one of next) waiting.push(one);
+    } else {
+      count += 1;
+      // Entries would each be a list of their own, in every answer.
+      for (const key of Object.keys(next)) {
+        const one = (next as Record<string, unknown>)[key];
+        if (one === undefined) continue;
+        count += key.length + 4;
+        if (typeof one === "object" && one !== null) waiting.push(one);
+        else count += leastOf(one);
+      }
     }
   }
   return count;
+}
+
+function leastOf(leaf: unknown): number {
+  return typeof leaf === "string" ? leaf.length + 2 : 1;
 }
 
 /** Undefined where the data is nested more deeply than can be written. */
