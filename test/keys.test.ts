@@ -238,3 +238,31 @@ openBaoTest("while OpenBao is away the status says so, and a rewrap says what to
   t.is(moved.exitCode, 1);
   t.regex(moved.stderr, /^error: values can't be sealed or opened right now. Try again later.\n/);
 });
+
+openBaoTest(
+  "away from an OpenBao that was restored from an older backup moves what it has; the rest waits",
+  async (t) => {
+    const bao = await startOpenBao(t);
+    const { database, db, owner, env, locals } = await stage(t);
+    const login = "roleId" in bao.access.login ? bao.access.login : { roleId: "", secretId: "" };
+    const vault = { ...env, BAO_ADDR: bao.access.address, BAO_ROLE_ID: login.roleId, BAO_SECRET_ID: login.secretId };
+    const older = await store(database, db, observe(t, bao.access, bao.transitKey).transit, owner, 3);
+    await bao.copyData();
+    await bao.root({ method: "POST", path: "transit/keys/keyrow/rotate", body: {} });
+    const newer = await store(database, db, observe(t, bao.access, bao.transitKey).transit, owner, 3);
+    await bao.restoreData();
+    const ids = (stored: typeof older) => stored.map(({ id }) => id);
+    const status = await keyrow(["keys", "status"], vault);
+    t.is(status.exitCode, 1);
+    t.regex(status.stdout, /:v2:\w+ +3 .* no: newer than OpenBao's; it was restored from an older backup$/m);
+    t.is((await keyrow(["rewrap", "--to", "local"], vault)).stdout, "moved  3 rows\n");
+    t.deepEqual(
+      await opened(db, await locals(), ids(older)),
+      older.map(({ value }) => value),
+    );
+    t.regex(
+      [...new Set((await rowsOf(db.pool, ids(newer))).map(({ key_id }) => key_id))].join(),
+      /^transit:\S+:v2:\w+$/,
+    );
+  },
+);

@@ -28,13 +28,23 @@ export async function readKeyFile(path: string): Promise<LocalKey[]> {
   const { entries } = await readEntries(path);
   const keys = newestFirst(entries).filter(({ retiredAt }) => retiredAt === undefined);
   if (keys.length === 0) throw fault(path, "has no key that is not retired", RESTORE);
-  return keys.map(({ id, key }) => ({ id, key: createSecretKey(decodeBase64(key)) }));
+  return keys.map(toKey);
+}
+
+/** Every key of a key file, the retired ones as well; throws as `readKeyFile` does. */
+export async function everyKey(path: string): Promise<LocalKey[]> {
+  const { entries } = await readEntries(path);
+  return entries.map(toKey);
 }
 
 /** The ids of a key file's retired keys; throws as `readKeyFile` does. */
 export async function retiredKeyIds(path: string): Promise<string[]> {
   const { entries } = await readEntries(path);
   return entries.flatMap(({ id, retiredAt }) => (retiredAt === undefined ? [] : [id]));
+}
+
+function toKey({ id, key }: Entry): LocalKey {
+  return { id, key: createSecretKey(decodeBase64(key)) };
 }
 
 function newestFirst(entries: readonly Entry[]): Entry[] {

@@ -38,8 +38,7 @@ export function createLegacyOpener({ aes, transit }: LegacyKeys): Opener {
       );
       return results.map(({ error, plaintext }) => (error === undefined ? decoded(plaintext) : cannotOpen()));
     } catch (error) {
-      if (error instanceof OpenBaoFault) throw new KeyrowError("CIPHER_UNAVAILABLE", { cause: error });
-      throw error;
+      throw error instanceof OpenBaoFault && transit !== undefined ? explained(error, transit.place) : error;
     }
   }
 
@@ -56,6 +55,19 @@ export function createLegacyOpener({ aes, transit }: LegacyKeys): Opener {
       });
     },
   };
+}
+
+/** What OpenBao refuses stays refused: a key by that name is missing, or is not this login's to use. */
+function explained(fault: OpenBaoFault, { mount, key }: TransitKey): KeyrowError {
+  const { kind, status = 0 } = fault;
+  // OpenBao's word for a key that is not there has no form of its own.
+  const refused = kind === "garbage" || (kind === "status" && status < 500);
+  if (!refused) return new KeyrowError("CIPHER_UNAVAILABLE", { cause: fault });
+  return new KeyrowError("FORBIDDEN", {
+    message: `OpenBao opens nothing under the Transit key ${mount}/${key} for this login.`,
+    hint: `Check the name, and that the login may update ${mount}/decrypt/${key}: docs/openbao.md has the policy.`,
+    cause: fault,
+  });
 }
 
 function cannotOpen(): KeyrowError {

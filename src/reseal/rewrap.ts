@@ -2,7 +2,7 @@ import { createSecretKey, type KeyObject } from "node:crypto";
 import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 import { isHeld } from "../cipher/cipher.ts";
-import { readKeyFile } from "../cipher/keyfile.ts";
+import { everyKey } from "../cipher/keyfile.ts";
 import { LEGACY_KEY_ID } from "../cipher/keyring.ts";
 import { decodeBase64 } from "../cipher/local.ts";
 import type { TransitKey } from "../cipher/openbao/access.ts";
@@ -50,12 +50,15 @@ export const BATCH = 200;
 
 /**
  * Moves all values that open here to the newest key of the one that seals, or of the one that was asked for, and legacy
- * values where their key is given. Throws CIPHER_UNAVAILABLE; what was moved stays moved.
+ * values where their key is given. Throws TRANSIT_UNBOUND, and CIPHER_UNAVAILABLE; what was moved stays moved.
  */
 export function rewrap(config: Config, options: RewrapOptions): Promise<RewrapResult> {
   return withCommandRing(config, "WORKER_DATABASE_URL", (ring) =>
     withWorker(config, async ({ pool, place }) => {
       const target = targetOf(ring, options.to);
+      // Not to a key that binds nothing: what is opened again to prove it would open there all the same.
+      await target.cipher.check();
+      await knowStates(ring);
       const newest = await target.cipher.current();
       const isSource = (keyId: string) =>
         options.legacy === undefined ? keyId !== newest && isHeld(ring.cipher.state(keyId)) : keyId === LEGACY_KEY_ID;
@@ -80,6 +83,11 @@ export function rewrap(config: Config, options: RewrapOptions): Promise<RewrapRe
       return { moved, failed: [...failed], left: Math.max(0, rest - failed.size) };
     }),
   );
+}
+
+/** Asks OpenBao which versions it has, though it need not be there: values that it can't open yet must not stop others. */
+async function knowStates({ transit }: CommandRing): Promise<void> {
+  await transit?.current().catch(() => undefined);
 }
 
 function targetOf({ cipher, transit, locals }: CommandRing, to: RewrapOptions["to"]): Target {
@@ -135,9 +143,9 @@ async function withOpener<T>(
   }
 }
 
-/** Under the server's own key, a bound value whose row was called legacy would lose its binding here. */
+/** Retired ones as well. What they have sealed would not open here, but nobody should come to rely on that. */
 async function refuseOwnKey({ keyFile }: Config, { locals }: CommandRing, aes: KeyObject): Promise<void> {
-  const own = locals.length === 0 ? [] : await readKeyFile(keyFile.path);
+  const own = locals.length === 0 ? [] : await everyKey(keyFile.path);
   if (own.some(({ key }) => key.equals(aes))) throw ownKey();
 }
 
