@@ -237,7 +237,8 @@ export const settings = {
     remedy: "give the secret id as OpenBao printed it",
   }),
   BAO_CACERT: optional({
-    description: "The PEM file of the authorities that sign OpenBao's certificate. Where unset, those of the system.",
+    description:
+      "The PEM file of the authorities that sign OpenBao's certificate. Where unset, those that Node brings.",
     parser: path,
     remedy: "give the path of a PEM file",
   }),

@@ -27,18 +27,25 @@ export interface Served {
   end(): Promise<number | NodeJS.Signals>;
 }
 
-/** Runs `keyrow serve` with everything logged; `preload` is the path of a module that is loaded before it. */
+/**
+ * Runs `keyrow serve` with everything logged; `preload` is the path of a module that is loaded before it, `script` a shell's
+ * that becomes the server in the end.
+ */
 export async function serve(
   t: ExecutionContext,
   databaseUrl: string,
-  { env = {}, preload }: { env?: Record<string, string>; preload?: string } = {},
+  { env = {}, preload, script }: { env?: Record<string, string>; preload?: string; script?: string } = {},
 ): Promise<Served> {
   const directory = makeTemporaryDirectory("keyrow-serve-");
   t.teardown(() => removeWithServers(directory));
   const keys = join(directory, "keys.json");
   await createKeyFile(keys);
   const { PATH = "", HOME = "" } = process.env;
-  const child = spawn(process.execPath, [...(preload ? ["--import", preload] : []), cli, "serve"], {
+  const [command, ...args] =
+    script === undefined
+      ? [process.execPath, ...(preload ? ["--import", preload] : []), cli, "serve"]
+      : ["bash", "--norc", "-euc", script];
+  const child = spawn(command as string, args, {
     env: {
       PATH,
       HOME,
