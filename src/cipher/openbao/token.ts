@@ -8,7 +8,8 @@ const auth = z.object({
   lease_duration: z.number().int().nonnegative(),
   renewable: z.boolean(),
 });
-const lookup = z.object({ ttl: z.number().int().nonnegative(), renewable: z.boolean() });
+// What never ends, as OpenBao's first token, has no word on renewing.
+const lookup = z.object({ ttl: z.number().int().nonnegative(), renewable: z.boolean().default(false) });
 
 /** The token that calls are made with. */
 export interface TokenKeeper {
