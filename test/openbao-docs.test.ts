@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from "node:crypto";
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import ava, { type ExecutionContext } from "ava";
@@ -17,18 +17,11 @@ import { openBaoTest, startOpenBao, type TestOpenBao } from "./helpers/openbao.t
 import { canHaveCertificates, type OwnOpenBao, startOwnOpenBao } from "./helpers/openbao-own.ts";
 import { openBaoProgram } from "./helpers/openbao-program.ts";
 import { asAdmin, makeUser, post } from "./helpers/server.ts";
+import { does, makeShell as makeBareShell, pageOf, type Shell, shell } from "./helpers/shell.ts";
 
 // Does what docs/openbao.md says: its blocks are what is run here, with a real OpenBao and its own command line.
 
-const page = readFileSync(new URL("../docs/openbao.md", import.meta.url), "utf8");
-const blocks = [...page.matchAll(/```(?:sh|hcl)\n([\s\S]*?)```/g)].map(([, text = ""]) => text);
-
-/** The page's one block that has this in it. */
-function block(part: string): string {
-  const [only, ...more] = blocks.filter((text) => text.includes(part));
-  if (only === undefined || more.length > 0) throw new Error(`not one block has ${part}`);
-  return only;
-}
+const { text: page, blocks, block } = pageOf("openbao.md", "sh", "hcl");
 
 const steps = {
   start: block("npm start"),
@@ -62,38 +55,10 @@ ava("every block of the page is run here", (t) => {
 
 const cli = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
 
-/** Somebody's shell: where it is, and what `npx` and `bao` are there. */
-interface Shell {
-  readonly directory: string;
-  readonly path: string;
-}
-
-function makeShell(directory: string, program?: string): Shell {
-  const bin = join(directory, "bin");
-  mkdirSync(bin, { recursive: true });
-  writeFileSync(join(bin, "npx"), `#!/bin/sh\nshift\nexec "${process.execPath}" "${cli}" "$@"\n`);
-  chmodSync(join(bin, "npx"), 0o755);
-  if (program !== undefined && !existsSync(join(bin, "bao"))) symlinkSync(program, join(bin, "bao"));
+/** A shell with the page's policies, and `bao` where it is given. */
+function makeShell(directory: string, bao?: string): Shell {
   for (const [name, text] of Object.entries(files)) writeFileSync(join(directory, name), text);
-  return { directory, path: `${bin}:${process.env.PATH}` };
-}
-
-/** Runs a block in a shell that has these settings and no others. */
-function shell({ directory, path }: Shell, text: string, env: Record<string, string>) {
-  return execa("bash", ["--norc", "-euo", "pipefail", "-c", text], {
-    cwd: directory,
-    env: { ...env, PATH: path, HOME: directory, NO_COLOR: "1" },
-    extendEnv: false,
-    reject: false,
-    timeout: 60_000,
-  });
-}
-
-/** Runs a block that has to succeed, and gives what it printed. */
-async function does(t: ExecutionContext, at: Shell, text: string, env: Record<string, string>): Promise<string> {
-  const { exitCode, stdout, stderr } = await shell(at, text, env);
-  t.is(exitCode, 0, `${text}\n${stdout}\n${stderr}`);
-  return stdout;
+  return makeBareShell(directory, bao === undefined ? {} : { programs: { bao } });
 }
 
 /** A database, a user, a key file, and the settings of commands on them. */
@@ -204,6 +169,7 @@ async function follow(t: ExecutionContext, bao: OwnOpenBao, more: Record<string,
   t.false(script.includes("..."));
   const { BAO_ADDR: ___, BAO_CACERT: ____, ...rest } = reach;
   const served = await serve(t, database.url("keyrow_authenticator"), { env: { ...rest, PATH: at.path }, script });
+  await until(async () => (await readiness(served)).body.transit === "closed");
   t.deepEqual(await readiness(served), { status: 200, body: { status: "ok", database: "ok", transit: "closed" } });
   await set(t, served, user, "first", "sealed by an OpenBao of one's own");
   const [old = ""] = await keyIds(database);
@@ -452,7 +418,7 @@ openBaoTest("`npm start -- --openbao` has one of its own, with the same life, an
   await started(at, [], env, async (said) => t.regex(said, /OpenBao +unsealed/, "it is there from then on"));
 
   t.regex(await does(t, at, steps.back, env), /^moved {2}[1-9]\d* rows$/);
-  renameSync(join(directory, ".keyrow/openbao"), join(dirname(join(directory, ".keyrow")), "elsewhere"));
+  renameSync(join(directory, ".keyrow/openbao"), join(directory, "elsewhere"));
   await started(at, [], env, async (said) => t.false(said.includes("OpenBao")));
   t.regex((await status(env)).join("\n"), /^local:\S+ +[1-9]\d* .* yes, and seals$/);
 });

@@ -30,6 +30,8 @@ export interface OwnOpenBao {
   readonly directory: string;
   /** The environment of somebody who may do everything, with `bao` on PATH. */
   admin(): Record<string, string>;
+  /** Waits until a command of `bao` succeeds, with these settings. */
+  until(env: Record<string, string>, ...args: string[]): Promise<void>;
   kill(): Promise<void>;
   /** Its data are gone, and it begins anew; what unseals it is left. */
   loseData(): Promise<void>;
@@ -59,26 +61,24 @@ export async function startOwnOpenBao(t: ExecutionContext, { tls }: { tls: boole
   };
   let server: ChildProcess | undefined;
   let token = "";
-  const bao = (...args: string[]) =>
-    execa(program, args, { env: { ...env, BAO_TOKEN: token }, extendEnv: false, reject: false, timeout: 30_000 });
-  /** Waits until a command of `bao` ends as it should. */
-  async function until(holds: (code: number | undefined) => boolean, ...args: string[]): Promise<string> {
+  const bao = (args: readonly string[], as: Record<string, string>) =>
+    execa(program, args, { env: as, extendEnv: false, reject: false, timeout: 30_000 });
+  const admin = () => ({ ...env, BAO_TOKEN: token });
+  /** Waits until a command ends with this code; gives what it printed. */
+  async function until(code: number, args: readonly string[], as: Record<string, string> = admin()): Promise<string> {
     for (const deadline = Date.now() + 60_000; Date.now() < deadline; await delay(50)) {
-      const { exitCode, stdout } = await bao(...args);
-      if (holds(exitCode)) return stdout;
+      const { exitCode, stdout } = await bao(args, as);
+      if (exitCode === code) return stdout;
     }
     throw new Error(`bao ${args.join(" ")} does not come to its end`);
   }
   async function start(): Promise<void> {
     server = spawn(program, ["server", `-config=${join(home, CONFIGURATION)}`], { cwd: home, stdio: "ignore" });
     // 2: it answers, and is not initialized.
-    await until((code) => code === 2, "status");
-    const init = await until(
-      (code) => code === 0,
-      ...["operator", "init", "-recovery-shares=1", "-recovery-threshold=1", "-format=json"],
-    );
-    token = JSON.parse(init).root_token;
-    await until((code) => code === 0, "secrets", "list");
+    await until(2, ["status"]);
+    const how = ["-recovery-shares=1", "-recovery-threshold=1", "-format=json"];
+    token = JSON.parse(await until(0, ["operator", "init", ...how])).root_token;
+    await until(0, ["secrets", "list"]);
   }
   async function kill(): Promise<void> {
     if (server === undefined || server.exitCode !== null || server.signalCode !== null) return;
@@ -93,7 +93,10 @@ export async function startOwnOpenBao(t: ExecutionContext, { tls }: { tls: boole
     address,
     caFile,
     directory,
-    admin: () => ({ ...env, BAO_TOKEN: token }),
+    admin,
+    async until(as, ...args) {
+      await until(0, args, as);
+    },
     kill,
     async loseData() {
       await kill();
