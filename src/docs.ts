@@ -26,7 +26,8 @@ const when: Record<ErrorCode, string> = {
   INTERNAL: "a fault of Keyrow; it is in the log",
   CONFIG_INVALID: "at the start: settings that are malformed, unknown or at odds, each named",
   KEY_FILE_INVALID: "at the start: the key file is missing, damaged or open to others",
-  KEY_MISSING: "at the start and in `keyrow system`: rows are sealed under keys that the key file does not have",
+  KEY_MISSING:
+    "at the start and in `keyrow system`: rows are sealed under keys that neither the key file nor OpenBao has",
   KEY_NEEDED: "`keyrow keys retire`: rows are still sealed under that key",
   TRANSIT_UNBOUND: "at the start: OpenBao's key is not derived, so that what it seals would open in any row",
   DATA_DIRECTORY: "the data directory can't be written, is damaged, or is open to others",

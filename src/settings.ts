@@ -164,7 +164,7 @@ export const settings = {
   }),
   ADMIN_DATABASE_URL: optional({
     description:
-      "The address of the database for `keyrow system`, `keyrow handover` and the users of `keyrow token`, as a login that may become keyrow_admin and is no superuser. Where unset, it is the embedded one of the data directory.",
+      "The address of the database for `keyrow system`, `keyrow keys`, `keyrow handover` and the users of `keyrow token`, as a login that may become keyrow_admin and is no superuser. Where unset, it is the embedded one of the data directory.",
     parser: databaseUrl,
     remedy: "give an address as in postgres://alice:password@host:5432/database",
   }),
@@ -274,7 +274,8 @@ export const settings = {
   }),
   KEYROW_ALLOW_MISSING_KEYS: setting({
     default: "off",
-    description: "Start although some rows are sealed under keys that are not in the key file. Those can't be opened.",
+    description:
+      "Start although some rows are sealed under keys that neither the key file nor OpenBao has. Those can't be opened.",
     parser: yesOrNo,
     remedy: "give on or off",
   }),

@@ -19,7 +19,8 @@ import { openBaoProgram } from "./helpers/openbao-program.ts";
 import { asAdmin, makeUser, post } from "./helpers/server.ts";
 import { does, makeShell as makeBareShell, pageOf, type Shell, shell } from "./helpers/shell.ts";
 
-// Does what docs/openbao.md says: its blocks are what is run here, with a real OpenBao and its own command line.
+// Does what docs/openbao.md says: its blocks are what is run here, with a real OpenBao and its own command line. One
+// test after the other, for each starts several processes.
 
 const { text: page, blocks, block } = pageOf("openbao.md", "sh", "hcl");
 
@@ -200,8 +201,8 @@ async function follow(t: ExecutionContext, bao: OwnOpenBao, more: Record<string,
 }
 
 const tlsTest = (title: string, run: (t: ExecutionContext) => Promise<void>): void => {
-  if (canHaveCertificates || process.env.CI) openBaoTest(title, run);
-  else ava.skip(`${title} (there is NO OPENSSL here to make a certificate with: apt-get install openssl)`, run);
+  if (canHaveCertificates || process.env.CI) openBaoTest.serial(title, run);
+  else ava.serial.skip(`${title} (there is NO OPENSSL here to make a certificate with: apt-get install openssl)`, run);
 };
 
 tlsTest("an OpenBao of one's own behind TLS, set up and used by the page's word", async (t) => {
@@ -216,7 +217,7 @@ tlsTest("an OpenBao of one's own behind TLS, set up and used by the page's word"
   t.is(lines(served, "OpenBao is away")[0]?.reason, "unreachable");
 });
 
-openBaoTest("the same in a namespace, which `bao` and Keyrow both take from BAO_NAMESPACE", async (t) => {
+openBaoTest.serial("the same in a namespace, which `bao` and Keyrow both take from BAO_NAMESPACE", async (t) => {
   const bao = await startOwnOpenBao(t, { tls: false });
   await does(t, makeShell(bao.directory), "bao namespace create team", bao.admin());
   await follow(t, bao, { BAO_NAMESPACE: "team" });
@@ -231,7 +232,7 @@ const lines = ({ log }: Served, msg: string): Array<Record<string, unknown>> =>
     .flatMap((line) => (line.startsWith("{") && line.endsWith("}") ? [JSON.parse(line)] : []))
     .filter((line) => line.msg === msg && line.level !== "debug");
 
-openBaoTest("a static token serves, and once it is lost OpenBao is away until the next start", async (t) => {
+openBaoTest.serial("a static token serves, and once it is lost OpenBao is away until the next start", async (t) => {
   const bao = await startOpenBao(t);
   const { database, user, directory, env } = await stage(t);
   const at = makeShell(directory, await openBaoProgram());
@@ -254,7 +255,7 @@ openBaoTest("a static token serves, and once it is lost OpenBao is away until th
   t.deepEqual(await list(next, user), { before: "old", meanwhile: "new" });
 });
 
-openBaoTest("while OpenBao is away: readiness, metrics, one line each, and a worker that heals", async (t) => {
+openBaoTest.serial("while OpenBao is away: readiness, metrics, one line each, and a worker that heals", async (t) => {
   const bao = await startOpenBao(t);
   const { database, user, directory, env } = await stage(t);
   const at = makeShell(directory);
@@ -307,7 +308,7 @@ openBaoTest("while OpenBao is away: readiness, metrics, one line each, and a wor
   t.is(lines(served, "sealed under a local key, for OpenBao is away").length, 1);
 });
 
-ava("a server that refuses without OpenBao needs no key file", async (t) => {
+ava.serial("a server that refuses without OpenBao needs no key file", async (t) => {
   const { database } = await stage(t);
   const env = { BAO_ADDR: "http://127.0.0.1:1", BAO_TOKEN: "a-token", KEYROW_FALLBACK: "refuse" };
   const script = `unset KEYROW_KEY_FILE; exec '${process.execPath}' '${cli}' serve`;
@@ -315,7 +316,7 @@ ava("a server that refuses without OpenBao needs no key file", async (t) => {
   t.like((await readiness(served)).body, { status: "degraded" });
 });
 
-openBaoTest("from local keys to OpenBao, and back, servers running", async (t) => {
+openBaoTest.serial("from local keys to OpenBao, and back, servers running", async (t) => {
   const bao = await startOpenBao(t);
   const { database, user, directory, env } = await stage(t);
   const at = makeShell(directory);
@@ -341,7 +342,7 @@ openBaoTest("from local keys to OpenBao, and back, servers running", async (t) =
   t.deepEqual(await list(again, user), { one: "local", two: "Transit's", three: "meanwhile" });
 });
 
-openBaoTest("another application's values move in by the page's word", async (t) => {
+openBaoTest.serial("another application's values move in by the page's word", async (t) => {
   const bao = await startOpenBao(t);
   const { database, user, directory, env } = await stage(t);
   const at = makeShell(directory, await openBaoProgram());
@@ -395,30 +396,33 @@ async function started(
   }
 }
 
-openBaoTest("`npm start -- --openbao` has one of its own, with the same life, and can be left again", async (t) => {
-  const directory = makeTemporaryDirectory("keyrow-openbao-start-");
-  t.teardown(() => removeWithServers(directory));
-  const at = makeShell(directory);
-  const env = { BAO_BIN: await openBaoProgram() };
-  const [, ...words] = steps.start.trim().split(" -- ");
-  t.deepEqual(words, ["--openbao"]);
-  const status = async (settings: Record<string, string>) =>
-    (await does(t, at, "npx keyrow keys status", settings)).split("\n").slice(1);
-  await started(at, [], env, async () => {
-    t.regex((await status(env)).join("\n"), /^local:\S+ +\d+ .* yes, and seals$/);
-  });
-  await started(at, words, env, async (said) => {
-    t.regex(said, /OpenBao +unsealed, on \S+bao\.sock/);
-    // The local key's rows have moved, and it has none.
-    await until(async () => (await status(env)).length === 1);
-    t.regex((await status(env))[0] ?? "", /^transit:transit\/keyrow:v1:\w+ +[1-9]\d* .* yes, and seals$/);
-    await does(t, at, steps.rotate, env);
-  });
-  t.regex(await does(t, at, steps.rewrap, env), /^moved {2}[1-9]\d* rows$/, "stopped as well");
-  await started(at, [], env, async (said) => t.regex(said, /OpenBao +unsealed/, "it is there from then on"));
+openBaoTest.serial(
+  "`npm start -- --openbao` has one of its own, with the same life, and can be left again",
+  async (t) => {
+    const directory = makeTemporaryDirectory("keyrow-openbao-start-");
+    t.teardown(() => removeWithServers(directory));
+    const at = makeShell(directory);
+    const env = { BAO_BIN: await openBaoProgram() };
+    const [, ...words] = steps.start.trim().split(" -- ");
+    t.deepEqual(words, ["--openbao"]);
+    const status = async (settings: Record<string, string>) =>
+      (await does(t, at, "npx keyrow keys status", settings)).split("\n").slice(1);
+    await started(at, [], env, async () => {
+      t.regex((await status(env)).join("\n"), /^local:\S+ +\d+ .* yes, and seals$/);
+    });
+    await started(at, words, env, async (said) => {
+      t.regex(said, /OpenBao +unsealed, on \S+bao\.sock/);
+      // The local key's rows have moved, and it has none.
+      await until(async () => (await status(env)).length === 1);
+      t.regex((await status(env))[0] ?? "", /^transit:transit\/keyrow:v1:\w+ +[1-9]\d* .* yes, and seals$/);
+      await does(t, at, steps.rotate, env);
+    });
+    t.regex(await does(t, at, steps.rewrap, env), /^moved {2}[1-9]\d* rows$/, "stopped as well");
+    await started(at, [], env, async (said) => t.regex(said, /OpenBao +unsealed/, "it is there from then on"));
 
-  t.regex(await does(t, at, steps.back, env), /^moved {2}[1-9]\d* rows$/);
-  renameSync(join(directory, ".keyrow/openbao"), join(directory, "elsewhere"));
-  await started(at, [], env, async (said) => t.false(said.includes("OpenBao")));
-  t.regex((await status(env)).join("\n"), /^local:\S+ +[1-9]\d* .* yes, and seals$/);
-});
+    t.regex(await does(t, at, steps.back, env), /^moved {2}[1-9]\d* rows$/);
+    renameSync(join(directory, ".keyrow/openbao"), join(directory, "elsewhere"));
+    await started(at, [], env, async (said) => t.false(said.includes("OpenBao")));
+    t.regex((await status(env)).join("\n"), /^local:\S+ +[1-9]\d* .* yes, and seals$/);
+  },
+);
