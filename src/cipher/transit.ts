@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { KeyrowError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { type BreakerState, createBreaker } from "./breaker.ts";
@@ -257,16 +256,16 @@ function lengthOf(items: ReadonlyArray<Plain | Bound>): number {
 
 /** Waits so many ms at most; throws an OpenBaoFault. What comes later is nobody's. */
 async function inTime<T>(work: Promise<T>, ms: number): Promise<T> {
-  const deadline = new AbortController();
-  const late = sleep(ms, undefined, { signal: deadline.signal, ref: false }).then(() => {
-    throw new OpenBaoFault("timeout");
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new OpenBaoFault("timeout")), ms);
+    timer.unref();
   });
-  late.catch(() => undefined);
   try {
     return await Promise.race([work, late]);
   } finally {
     work.catch(() => undefined);
-    deadline.abort();
+    clearTimeout(timer);
   }
 }
 

@@ -23,10 +23,11 @@ export function readVersions(place: TransitKey, data: unknown): Versions {
   const result = answer.safeParse(data);
   if (!result.success) throw new OpenBaoFault("garbage");
   const { latest_version: latest, min_decryption_version: oldest, keys } = result.data;
-  const idOf = (version: number) => {
-    const made = keys[version];
-    return made === undefined ? undefined : keyIdOf(place, version, made);
-  };
+  // Made once: they are asked for with every value.
+  const ids = new Map(
+    Object.entries(keys).map(([version, made]) => [Number(version), keyIdOf(place, Number(version), made)]),
+  );
+  const idOf = (version: number) => ids.get(version);
   return {
     latest,
     idOf,
