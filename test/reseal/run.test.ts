@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import test from "ava";
 import type { Cipher } from "../../src/cipher/cipher.ts";
 import { createKeyring } from "../../src/cipher/keyring.ts";
@@ -356,19 +356,34 @@ test("whoever is told that it failed is told when nothing of it goes on any more
   const db = await worker(t, database);
   const { from, to, ring, fromId } = keys();
   await store(database, db, from, await makeOwner(database), 20);
-  let [calls, open] = [0, 0];
+  let [open, isLast] = [0, false];
+  let wake: ((why: "end" | "next") => void) | undefined;
+  const query = async (statement: { text: string; values: unknown[] }) => {
+    const result = await db.pool.query(statement);
+    if (!statement.text.includes("limit")) return result;
+    isLast = result.rows.length < 2;
+    if (isLast) wake?.("end");
+    return result;
+  };
+  // A batch fails as soon as the next one is sealed beside it, and that one takes longer.
   const away: Cipher = {
     ...to,
     async seal(items) {
-      const isFirst = ++calls === 1;
+      const older = wake;
       open += 1;
-      await sleep(isFirst ? 20 : 60);
+      const waiting = new Promise<"end" | "next">((resolve) => {
+        wake = resolve;
+      });
+      older?.("next");
+      const why = isLast ? "end" : older === undefined ? await waiting : await nextTurn("end" as const);
+      wake = undefined;
       open -= 1;
-      if (isFirst) throw new KeyrowError("CIPHER_UNAVAILABLE");
+      if (why === "next") throw new KeyrowError("CIPHER_UNAVAILABLE");
       return to.seal(items);
     },
   };
-  const parts = { ...db, opener: ring, target: { cipher: away, transit: undefined }, from: [fromId], batch: 2 };
+  const pool = { query } as unknown as typeof db.pool;
+  const parts = { ...db, pool, opener: ring, target: { cipher: away, transit: undefined }, from: [fromId], batch: 2 };
   await t.throwsAsync(run(parts), { code: "CIPHER_UNAVAILABLE" });
   t.is(open, 0);
 });
