@@ -121,7 +121,12 @@ async function startOn(database: TestDatabase, options: TestServerOptions): Prom
 export async function post<T = any>(url: string, token: string | undefined, body: unknown): Promise<Answer<T>> {
   const response = await fetch(`${url}/graphql`, {
     method: "POST",
-    headers: { "content-type": "application/json", ...(token !== undefined && { authorization: `Bearer ${token}` }) },
+    headers: {
+      "content-type": "application/json",
+      // An idle connection may be closed just when it is used again, and a request is not repeated.
+      connection: "close",
+      ...(token !== undefined && { authorization: `Bearer ${token}` }),
+    },
     body: JSON.stringify(body),
   }).catch((error: Error) => {
     // What fetch says by itself is that it failed.
