@@ -41,6 +41,9 @@ interface Batch {
 
 // How many batches are sealed while another is written: enough that database and cipher seldom wait for each other.
 const AHEAD = 1;
+// A row is locked for as long as somebody's transaction takes, and few take longer than these together.
+const BUSY_MS = 100;
+const MOST_VAIN = 5;
 const FIRST = "00000000-0000-0000-0000-000000000000";
 
 /**
@@ -55,11 +58,13 @@ export async function run(parts: RunParts): Promise<Progress> {
   for (const keyId of parts.from) {
     // Of two at once, each begins elsewhere, so that they seldom do the same work.
     const middle = randomUUID();
-    // Once more for what was locked when its turn came, as long as that changes something.
-    for (let before = -1; before < state.moved && !parts.signal?.aborted; ) {
-      before = state.moved;
+    // Once more for what was locked when its turn came, a few times in vain at most.
+    for (let vain = 0; vain < MOST_VAIN && !parts.signal?.aborted; ) {
+      const before = state.moved;
       const skipped = (await range(keyId, middle, undefined)) + (await range(keyId, FIRST, middle));
       if (skipped === 0) break;
+      vain = state.moved > before ? 0 : vain + 1;
+      await wait(BUSY_MS, parts.signal);
     }
   }
   return state;
@@ -139,7 +144,11 @@ function createPace(rate: number | undefined, signal: AbortSignal | undefined): 
     done += rows;
     if (rate === undefined) return;
     const early = started + (done / rate) * 1_000 - performance.now();
-    if (early > 0)
-      await sleep(early, undefined, { signal: signal ?? new AbortController().signal }).catch(() => undefined);
+    if (early > 0) await wait(early, signal);
   };
+}
+
+/** Waits so many ms, or until it is told to stop. */
+async function wait(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  await sleep(ms, undefined, signal === undefined ? {} : { signal }).catch(() => undefined);
 }

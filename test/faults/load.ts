@@ -118,12 +118,14 @@ export async function startLoad(t: ExecutionContext, postgres: Postgres, served:
   // Whoever waits for it hears of it in `settle`.
   for (const one of running) one.catch(() => undefined);
 
+  const state = () =>
+    `${over ? "the load is over" : "somebody asks"}, ${answers} answers, ${refusals.length} refusals, the last ${JSON.stringify(refusals.slice(-4))}; ${served.log().slice(-2_000)}`;
   return {
     refusals,
     served: () => answers,
     goesOn: () => !over,
-    more: (wanted) => grown(() => answers, wanted, "served"),
-    refused: (wanted) => grown(() => refusals.length, wanted, "refused"),
+    more: (wanted) => grown(() => answers, wanted, "served", state),
+    refused: (wanted) => grown(() => refusals.length, wanted, "refused", state),
     async settle() {
       stopped = true;
       await Promise.all(running);
@@ -158,11 +160,11 @@ export async function makeUsers(postgres: Postgres, count: number): Promise<stri
   return users;
 }
 
-/** Waits until a count has grown by so many. */
-async function grown(count: () => number, wanted: number, what: string): Promise<void> {
+/** Waits until a count has grown by so many; `state` is told where it has not. */
+async function grown(count: () => number, wanted: number, what: string, state: () => string): Promise<void> {
   const aim = count() + wanted;
   for (const deadline = Date.now() + 30_000; count() < aim; await delay(10)) {
-    if (Date.now() > deadline) throw new Error(`${aim - count()} more requests should have been ${what}`);
+    if (Date.now() > deadline) throw new Error(`${aim - count()} more requests should have been ${what}: ${state()}`);
   }
 }
 

@@ -147,6 +147,11 @@ openBaoTest("a worker whose OpenBao goes and comes back goes on", async (t) => {
   const { database, db, owner, ring, env } = await stage(t);
   await bao.stop();
   const { child, ended, log } = launch(t, ["worker"], { ...env, ...asServer(bao) });
+  let said = "";
+  child.stderr.setEncoding("utf8").on("data", (chunk: string) => {
+    said += chunk;
+  });
+  await until(async () => said.includes("OpenBao is away"));
   await store(database, db, await ring(), owner, 30);
   await bao.start();
   const waiting = async () =>
