@@ -13,12 +13,20 @@ export async function runServe(config: Config): Promise<void> {
   const { databaseUrl, jwt } = config;
   // The configuration of this mode has both.
   if (databaseUrl === undefined || jwt.key === undefined) throw new KeyrowError("CONFIG_INVALID");
-  const localKeys = config.keyFile.needed ? await readKeyFile(config.keyFile.path) : [];
+  const readAgain = config.keyFile.needed ? () => readKeyFile(config.keyFile.path) : undefined;
+  const localKeys = (await readAgain?.()) ?? [];
   const log = createLog(config.logLevel);
   redirectConsole(log);
   const metrics = createMetrics();
   const { openBao: access, transitKey: place, fallback } = config;
-  const ring = createRing({ localKeys, openBao: access && { access, place }, fallback, log, meters: metrics });
+  const ring = createRing({
+    localKeys,
+    readAgain,
+    openBao: access && { access, place },
+    fallback,
+    log,
+    meters: metrics,
+  });
   try {
     const rules = { ...jwt, key: jwt.key };
     const serving = await serve(config, { databaseUrl, ring, metrics, rules, log });

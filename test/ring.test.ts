@@ -1,4 +1,5 @@
 import test from "ava";
+import { createLocalCipher } from "../src/cipher/local.ts";
 import { createRing } from "../src/ring.ts";
 import { localKey } from "./cipher/contract.ts";
 import { collectLog } from "./helpers/log.ts";
@@ -46,4 +47,40 @@ test("with OpenBao, its key seals, and without a local one nothing falls back", 
     t.deepEqual(used, falls ? [1] : []);
     await ring.close();
   }
+});
+
+test("a key that was added to the key file since opens what it has sealed, and nothing is read for others", async (t) => {
+  const { log, lines } = collectLog();
+  const [old, added] = [localKey("local:20260101-00000001"), localKey("local:20260202-00000002")];
+  let reads = 0;
+  const readAgain = async () => {
+    reads += 1;
+    return [added, old];
+  };
+  const ring = createRing({ localKeys: [old], readAgain, fallback: "local", log });
+  const context = ["a"];
+  const [own] = await ring.cipher.seal([{ context, value: "old" }]);
+  const [sealed] = await createLocalCipher(added).seal([{ context, value: "new" }]);
+  if (own === undefined || sealed === undefined) throw new Error("no answer");
+  t.deepEqual(await ring.cipher.open([{ ...own, context }]), ["old"]);
+  for (const keyId of ["legacy", "transit:transit/keyrow:v1:20260101T000000Z"]) {
+    await ring.cipher.open([{ ...own, keyId, context }]);
+  }
+  t.is(reads, 0);
+  const both = [
+    { ...sealed, context },
+    { ...own, context },
+  ];
+  t.deepEqual(await Promise.all([ring.cipher.open(both), ring.cipher.open(both)]), [
+    ["new", "old"],
+    ["new", "old"],
+  ]);
+  t.is(reads, 1);
+  t.deepEqual(
+    lines().map(({ msg }) => msg),
+    ["found new keys in the key file"],
+  );
+  // A key that is nowhere is looked for seldom.
+  for (let time = 0; time < 3; time++) await ring.cipher.open([{ ...own, keyId: "local:20200101-00000000", context }]);
+  t.true(reads <= 2);
 });

@@ -11,11 +11,18 @@ export interface Fallback {
   readonly onUsed: (values: number) => void;
 }
 
+/** What a ring may have besides its ciphers. */
+export interface KeyringOptions {
+  readonly fallback?: Fallback | undefined;
+  /** Called where no cipher knows a key of a value that is to be opened: it may add ciphers to the ring. */
+  readonly onUnknown?: ((keyIds: readonly string[]) => Promise<void>) | undefined;
+}
+
 /**
  * One cipher over several: the first seals, or the fallback while that one is away, and what was sealed is opened by
  * the one that knows its `keyId`, never by trying; throws KEY_MISSING where there is none.
  */
-export function createKeyring(ciphers: readonly Cipher[], fallback?: Fallback): Cipher {
+export function createKeyring(ciphers: readonly Cipher[], { fallback, onUnknown }: KeyringOptions = {}): Cipher {
   const [first] = ciphers;
   if (!first) throw new KeyrowError("KEY_MISSING", { message: "The key ring is empty." });
   // Legacy is refused here, whatever a cipher claims: setting a row's `key_id` back must not take its binding away.
@@ -23,7 +30,11 @@ export function createKeyring(ciphers: readonly Cipher[], fallback?: Fallback): 
     keyId === LEGACY_KEY_ID ? undefined : ciphers.find((cipher) => cipher.state(keyId) !== "missing");
   return {
     seal: (items) => (fallback ? sealOrFallBack(first, fallback, items) : first.seal(items)),
-    open: (items) => openByHolder(items, holder),
+    async open(items) {
+      const unknown = items.flatMap(({ keyId }) => (holder(keyId) === undefined ? [keyId] : []));
+      if (unknown.length > 0) await onUnknown?.(unknown);
+      return openByHolder(items, holder);
+    },
     state: (keyId) => holder(keyId)?.state(keyId) ?? "missing",
     current: () => first.current(),
     check: async () => {
