@@ -37,7 +37,8 @@ export async function withCommandRing<T>(
   const given = config.openBao && { access: config.openBao, operator: config.openBao, place: config.transitKey };
   if (elsewhere === undefined) {
     await checkEmbedded(config);
-    return withEmbeddedOpenBao(config, (own) => withRing(config, true, given ?? own, work));
+    if (given !== undefined) return withRing(config, true, given, work);
+    return withEmbeddedOpenBao(config, (own) => withRing(config, true, own, work));
   }
   // Another database's values don't belong under the keys that happen to lie in the data directory.
   if (config.keyFile.mayCreate && given === undefined) {

@@ -94,7 +94,7 @@ export function createTransit(parts: TransitParts): Transit {
     },
     current: () =>
       guarded(async () => {
-        const versions = await key.versions(FRESH_MS);
+        const versions = await key.versions(performance.now() - FRESH_MS);
         return idOf(versions, versions.latest);
       }),
     check: () => guarded(() => probe(key, place)),
@@ -115,10 +115,11 @@ async function seal(key: UsableKey, items: readonly Plain[]): Promise<Sealed[]> 
     plaintext: (plain[index] as Buffer).toString("base64"),
     context: contextText(context),
   }));
-  // The versions are asked for beside it, and not before: a round trip less.
-  const [results, versions] = await Promise.all([key.run("encrypt", input), key.versions(FRESH_MS)]);
-  const sealed = results.map(({ ciphertext }, index) => checked(ciphertext, (plain[index] as Buffer).length));
-  return named(key, sealed, versions);
+  const results = await key.run("encrypt", input);
+  return named(
+    key,
+    results.map(({ ciphertext }, index) => checked(ciphertext, (plain[index] as Buffer).length)),
+  );
 }
 
 async function rewrap(
@@ -135,7 +136,6 @@ async function rewrap(
   const sealed = await named(
     key,
     good.map(({ encrypted }) => encrypted),
-    await key.versions(FRESH_MS),
   );
   let next = 0;
   return moved.map((one) => {
@@ -158,7 +158,7 @@ async function eachHeld(
   const results = await key.run(operation, held.map(asInput));
   const isTooNew = ({ error = "" }: BatchResult) => error.includes("version is too new");
   // What is known is of before a restore, then.
-  if (results.some(isTooNew)) await key.versions(0);
+  if (results.some(isTooNew)) await key.versions(performance.now());
   let next = 0;
   return states.map((state) => {
     if (state !== "held") return refusal(state);
@@ -171,9 +171,9 @@ async function eachHeld(
 /** The states of the items' keys, asked about anew where they are not as they should be. */
 async function statesOf(key: UsableKey, place: TransitKey, items: readonly Bound[]): Promise<KeyState[]> {
   const states = (versions: Versions) => items.map((item) => stateOf(place, item, versions));
-  const known = states(await key.versions(Number.POSITIVE_INFINITY));
+  const known = states(await key.versions(Number.NEGATIVE_INFINITY));
   if (known.every((state) => state === "held" || state === "missing")) return known;
-  return states(await key.versions(0));
+  return states(await key.versions(performance.now()));
 }
 
 /** `missing` also where a ciphertext is of another version than its key id. */
@@ -182,12 +182,13 @@ function stateOf(place: TransitKey, { keyId, encrypted }: Bound, versions: Versi
   return version !== undefined && version === parse(encrypted)?.version ? versions.state(keyId) : "missing";
 }
 
-/** Ciphertexts with the ids of the versions that they name. */
-async function named(key: UsableKey, ciphertexts: readonly string[], versions: Versions): Promise<Sealed[]> {
-  const isKnown = (encrypted: string) => versions.idOf(parse(encrypted)?.version ?? 0) !== undefined;
-  // Rotated within the last seconds.
-  const newest = ciphertexts.every(isKnown) ? versions : await key.versions(0);
-  return ciphertexts.map((encrypted) => ({ encrypted, keyId: idOf(newest, parse(encrypted)?.version ?? 0) }));
+/**
+ * Ciphertexts, made a moment ago, with the ids of the versions that they name. Those are asked for now: a key that was
+ * lost and made anew has the same versions, and values under the old name would not open again.
+ */
+async function named(key: UsableKey, ciphertexts: readonly string[]): Promise<Sealed[]> {
+  const versions = await key.versions(performance.now());
+  return ciphertexts.map((encrypted) => ({ encrypted, keyId: idOf(versions, parse(encrypted)?.version ?? 0) }));
 }
 
 function idOf(versions: Versions, version: number): string {
@@ -198,7 +199,7 @@ function idOf(versions: Versions, version: number): string {
 
 /** One value sealed, opened, and not opened elsewhere: a key that is not derived ignores the context without a word. */
 async function probe(key: UsableKey, place: TransitKey): Promise<void> {
-  await key.versions(0);
+  await key.versions(performance.now());
   const here: Context = ["keyrow", "check"];
   const [{ encrypted } = { encrypted: "" }] = await seal(key, [{ context: here, value: "probe" }]);
   const [opened, elsewhere] = await key.run("decrypt", [

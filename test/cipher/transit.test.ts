@@ -144,6 +144,10 @@ test.serial("a key that was lost and made anew opens nothing of the old one's, a
   t.is(after.state(lost.keyId), "replaced");
   isCannotOpen(t, await openOne(after, { ...lost, context }));
   t.not((await sealOne(after, context, "new")).keyId, lost.keyId);
+  // Who knew the old one names the new one all the same: nothing is sealed under a name that does not open it.
+  const renewed = await sealOne(before, context, "new");
+  t.not(renewed.keyId, lost.keyId);
+  t.is(await openOne(after, { ...renewed, context }), "new");
 });
 
 test.serial("a key that is not derived is refused, for it binds nothing", async (t) => {

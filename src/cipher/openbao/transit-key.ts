@@ -28,8 +28,8 @@ export interface TransitKeyParts {
 export interface UsableKey {
   /** Items through an operation, in as few calls as OpenBao takes; answers per item, in order. */
   run(operation: Operation, items: readonly BatchItem[]): Promise<BatchResult[]>;
-  /** The key's versions, as they were at most so many ms ago. */
-  versions(ms: number): Promise<Versions>;
+  /** The key's versions, as OpenBao told them when asked at this moment (of performance.now) or later. */
+  versions(notBefore: number): Promise<Versions>;
   /** The versions as they were last told; undefined where they never were. */
   readonly known: Versions | undefined;
 }
@@ -39,7 +39,8 @@ const BYTES_PER_MS = 20_000;
 /** Makes the calls about one key, with a token that is kept alive. */
 export function createUsableKey({ client, tokens, place, onCall }: TransitKeyParts): UsableKey {
   let known: { readonly versions: Versions; readonly since: number } | undefined;
-  let asking: Promise<Versions> | undefined;
+  let asking: { readonly answer: Promise<Versions>; readonly since: number } | undefined;
+  let next: Promise<Versions> | undefined;
 
   async function call(method: "GET" | "POST", what: string, body?: object, bytes = 0): Promise<unknown> {
     const token = await tokens.token();
@@ -60,11 +61,19 @@ export function createUsableKey({ client, tokens, place, onCall }: TransitKeyPar
     }
   }
 
-  async function ask(): Promise<Versions> {
+  function ask(): Promise<Versions> {
     const since = performance.now();
-    const versions = readVersions(place, await call("GET", "keys"));
-    known = { versions, since };
-    return versions;
+    const answer = call("GET", "keys")
+      .then((data) => {
+        const versions = readVersions(place, data);
+        known = { versions, since };
+        return versions;
+      })
+      .finally(() => {
+        asking = undefined;
+      });
+    asking = { answer, since };
+    return answer;
   }
 
   async function batch(operation: Operation, items: readonly BatchItem[]): Promise<BatchResult[]> {
@@ -88,12 +97,18 @@ export function createUsableKey({ client, tokens, place, onCall }: TransitKeyPar
       const results = await Promise.all(split(items).map((part) => batch(operation, part)));
       return results.flat();
     },
-    versions(ms) {
-      if (known !== undefined && performance.now() - known.since < ms) return Promise.resolve(known.versions);
-      asking ??= ask().finally(() => {
-        asking = undefined;
-      });
-      return asking;
+    versions(notBefore) {
+      if (known !== undefined && known.since >= notBefore) return Promise.resolve(known.versions);
+      if (asking === undefined) return ask();
+      if (asking.since >= notBefore) return asking.answer;
+      // One behind it, for all who came too late for it.
+      next ??= asking.answer
+        .catch(() => undefined)
+        .then(() => {
+          next = undefined;
+          return ask();
+        });
+      return next;
     },
     get known() {
       return known?.versions;
