@@ -19,7 +19,7 @@ const grantedToIt = `
     where acl.grantee = r.oid and c.relowner <> r.oid
     group by n.nspname, c.relname
   union all
-  select 'execute on function ' || f.name
+  select 'execute on routine ' || f.name
     from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace,
       format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)) f (name),
       pg_catalog.aclexplode(p.proacl) acl
@@ -51,7 +51,12 @@ const query = `
     r.rolcreaterole as "createRole",
     r.rolcreatedb as "createDatabase",
     r.rolreplication as replication,
-    exists (select from pg_catalog.pg_class c where c.relowner = r.oid) as owner,
+    -- Of this database, whatever it is: tables, schemas, functions, types; or of the database itself.
+    exists (
+      select from pg_catalog.pg_shdepend d
+      where d.refclassid = 'pg_catalog.pg_authid'::regclass and d.refobjid = r.oid and d.deptype = 'o'
+        and d.dbid in (0, (select oid from pg_catalog.pg_database where datname = current_database()))
+    ) as owner,
     pg_catalog.pg_has_role(r.oid, 'keyrow_user', 'MEMBER') as member,
     pg_catalog.pg_has_role(r.oid, 'keyrow_user', 'USAGE') as inherits,
     array(
@@ -112,7 +117,7 @@ function reasons(it: Rights): string[] {
     it.createRole && "it may make roles and let itself into others",
     it.createDatabase && "it may make databases",
     it.replication && "it may replicate the whole server",
-    it.owner && "it owns tables",
+    it.owner && "it owns things in the database, or the database itself",
     // A superuser may become anybody: the list would tell nothing.
     !it.superuser && it.others.length > 0 && `it may become ${it.others.join(", ")}`,
     it.granted.length > 0 && `it has rights of its own: ${some(it.granted, ", ")}`,

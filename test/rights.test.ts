@@ -70,7 +70,7 @@ test("neither what everybody may nor what the authenticator is granted is too mu
   const granted = (login: string) => `${member(login)};
     grant usage on schema keyrow, graphile_migrate to ${login};
     grant select on graphile_migrate.migrations to ${login};
-    grant execute on function keyrow.key_census(), keyrow.key_rows(text), keyrow.touch(uuid[]) to ${login};
+    grant execute on routine keyrow.key_census(), keyrow.key_rows(text), keyrow.touch(uuid[]) to ${login};
     grant connect on database ${database.name} to ${login}`;
   t.is(await check("granted", "noinherit", granted), undefined);
 });
@@ -83,7 +83,20 @@ const wrong: Array<[name: string, attributes: string, more: (login: string) => s
     "noinherit",
     (login) =>
       `${member(login)}; create table public.owned_${mark} (id int); alter table public.owned_${mark} owner to ${login}`,
-    /it owns tables/,
+    /it owns things in the database/,
+  ],
+  [
+    "owns_schema",
+    "noinherit",
+    (login) => `${member(login)}; create schema owned_${mark} authorization ${login}`,
+    /it owns things in the database/,
+  ],
+  [
+    "owns_function",
+    "noinherit",
+    (login) =>
+      `${member(login)}; create function public.owned_${mark}() returns int language sql return 1; alter function public.owned_${mark}() owner to ${login}`,
+    /it owns things in the database/,
   ],
   ["stranger", "noinherit", () => "", /it may not become keyrow_user/],
   ["inheriting", "inherit", member, /it inherits the rights of keyrow_user/],
@@ -142,8 +155,8 @@ const wrong: Array<[name: string, attributes: string, more: (login: string) => s
   [
     "calls_a_function",
     "noinherit",
-    (login) => `${member(login)}; grant execute on function keyrow.reveal_user_credentials(uuid[]) to ${login}`,
-    /rights of its own: execute on function keyrow\.reveal_user_credentials\(/,
+    (login) => `${member(login)}; grant execute on routine keyrow.reveal_user_credentials(uuid[]) to ${login}`,
+    /rights of its own: execute on routine keyrow\.reveal_user_credentials\(/,
   ],
   [
     "makes_functions",

@@ -34,7 +34,7 @@ export interface Answer {
 export const MOST_MS = 1_000;
 const CONNECTIONS = 16;
 // Twice the largest batch's answer; beyond that it is no answer of OpenBao's.
-const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
+const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 
 /** Makes the client of an OpenBao; it connects when it is first called. Throws CONFIG_INVALID for a bad BAO_CACERT. */
 export function createOpenBaoClient({ address, caFile, namespace }: OpenBaoAccess): OpenBaoClient {

@@ -3,11 +3,14 @@ import type { KeyState } from "../cipher.ts";
 import type { TransitKey } from "./access.ts";
 import { OpenBaoFault } from "./fault.ts";
 
+// The last that a date in four digits has: what comes later is no answer.
+const LAST_SECOND = 253_402_300_799;
+
 const answer = z.object({
   latest_version: z.number().int().positive(),
   min_decryption_version: z.number().int().nonnegative(),
   // Of a symmetric key: when each version was made, in seconds since 1970. Retired ones are left out.
-  keys: z.record(z.string(), z.number().int().positive()),
+  keys: z.record(z.string(), z.number().int().positive().max(LAST_SECOND)),
 });
 
 /** The versions of a Transit key, as OpenBao tells them. */
