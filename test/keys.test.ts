@@ -80,7 +80,7 @@ ava("rewrap moves what older keys have sealed, retire then ends the old key, and
     stored.map(({ value }) => value),
   );
   const again = await keyrow(["rewrap", "--json"], env);
-  t.deepEqual(JSON.parse(again.stdout), { moved: 0, failed: [], left: 0 });
+  t.deepEqual(JSON.parse(again.stdout), { moved: 0, failed: [], left: 0, keyless: 0 });
   const retired = await keyrow(["keys", "retire", oldId], env);
   t.deepEqual([retired.stdout, retired.exitCode], [`retired  ${oldId}\n`, 0]);
   t.false((await readKeyFile(keyFile)).some(({ id }) => id === oldId));
@@ -121,7 +121,9 @@ ava("rows of a lost key are listed, by name, and all others go on", async (t) =>
   t.like(rows[0], { keyId: "local:20200202-0000dead", state: "missing", provider: "lost" });
   // A rewrap leaves them alone.
   await addKey(keyFile);
-  t.is((await keyrow(["rewrap"], env)).stdout, "moved  3 rows\n");
+  const moved = await keyrow(["rewrap"], env);
+  t.is(moved.stdout, "moved  3 rows\nkeyless 3 rows: keyrow keys status --rows\n");
+  t.is(moved.exitCode, 1);
   t.deepEqual(
     new Set(
       (
@@ -255,7 +257,10 @@ openBaoTest(
     const status = await keyrow(["keys", "status"], vault);
     t.is(status.exitCode, 1);
     t.regex(status.stdout, /:v2:\w+ +3 .* no: newer than OpenBao's; it was restored from an older backup$/m);
-    t.is((await keyrow(["rewrap", "--to", "local"], vault)).stdout, "moved  3 rows\n");
+    t.is(
+      (await keyrow(["rewrap", "--to", "local"], vault)).stdout,
+      "moved  3 rows\nkeyless 3 rows: keyrow keys status --rows\n",
+    );
     t.deepEqual(
       await opened(db, await locals(), ids(older)),
       older.map(({ value }) => value),

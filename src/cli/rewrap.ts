@@ -35,7 +35,7 @@ export const rewrap = command(
   )
   .addHelpText(
     "after",
-    "\nEach value is opened in its new form before the old one is dropped; within OpenBao it never leaves it. Whoever\nchanges a row meanwhile wins. Rows whose value does not open stay as they are, and make the exit code 1.\nThe database is that of WORKER_DATABASE_URL, as keyrow_worker, or the embedded one; the keys are the servers'.",
+    "\nEach value is opened in its new form before the old one is dropped; within OpenBao it never leaves it. Whoever\nchanges a row meanwhile wins. Rows whose value does not open, or whose key is not here, stay as they are, and make the\nexit code 1.\nThe database is that of WORKER_DATABASE_URL, as keyrow_worker, or the embedded one; the keys are the servers'.",
   )
   .action(async (given: Options) => {
     const { readConfig } = await import("../config.ts");
@@ -69,7 +69,7 @@ export const rewrap = command(
       signal: stop.signal,
       onProgress: ({ moved, failed }, total) => bar.update(moved + failed.size, total),
     }).finally(() => bar.end());
-    const { moved, failed, left } = result;
+    const { moved, failed, left, keyless } = result;
     const rows = (count: number) => `${count.toLocaleString("en-US")} ${count === 1 ? "row" : "rows"}`;
     if (json) process.stdout.write(`${JSON.stringify(result)}\n`);
     else {
@@ -77,11 +77,12 @@ export const rewrap = command(
         `moved  ${rows(moved)}`,
         ...(failed.length > 0 ? [`closed ${rows(failed.length)}: ${failed.slice(0, 3).join(", ")}`] : []),
         ...(left > 0 ? [`left   ${rows(left)}: run it again`] : []),
+        ...(keyless > 0 ? [`keyless ${rows(keyless)}: keyrow keys status --rows`] : []),
       ];
       process.stdout.write(`${lines.join("\n")}\n`);
     }
     if (stop.signal.aborted) process.exitCode = 130;
-    else if (failed.length > 0 || left > 0) process.exitCode = 1;
+    else if (failed.length > 0 || left > 0 || keyless > 0) process.exitCode = 1;
   });
 
 function parseRate(text: string): number {

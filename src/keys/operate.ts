@@ -56,7 +56,8 @@ export function retire(config: Config, keyId: string): Promise<void> {
   return withCommandRing(config, "ADMIN_DATABASE_URL", async (ring) => {
     const { openBao, locals } = ring;
     const [newest] = locals;
-    if ([await newestOf(ring), await newest?.current()].includes(keyId)) throw sealing();
+    if (keyId === (await newestOf(ring))) throw sealing();
+    if (keyId === (await newest?.current())) throw sealing(openBao === undefined ? "" : " local");
     if (openBao !== undefined && versionOf(openBao.place, keyId) !== undefined) {
       const { place } = openBao;
       const retired = versionOf(place, keyId) ?? 0;

@@ -36,11 +36,11 @@ export function unknownKey(): KeyrowError {
   });
 }
 
-/** What is said where the key that seals was to be retired. */
-export function sealing(): KeyrowError {
+/** What is said where the key that seals was to be retired, be it in place of OpenBao's alone. */
+export function sealing(which: "" | " local" = ""): KeyrowError {
   return new KeyrowError("USAGE", {
-    message: "This key seals new values, so it can't be retired.",
-    hint: "Run `keyrow keys rotate` and `keyrow rewrap` first.",
+    message: `This key seals new values${which && " while OpenBao is away"}, so it can't be retired.`,
+    hint: `Run \`keyrow keys rotate${which}\` and \`keyrow rewrap\` first, and restart the servers between them.`,
   });
 }
 

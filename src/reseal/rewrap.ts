@@ -43,6 +43,8 @@ export interface RewrapResult {
   readonly failed: readonly string[];
   /** Rows that are still to be moved: it was stopped, or somebody was changing them. */
   readonly left: number;
+  /** Rows under keys that are not here, which nothing can be done about; another application's among them. */
+  readonly keyless: number;
 }
 
 /** Rows at once: as many as one call to OpenBao takes. */
@@ -62,8 +64,7 @@ export function rewrap(config: Config, options: RewrapOptions): Promise<RewrapRe
       const newest = await target.cipher.current();
       const isSource = (keyId: string) =>
         options.legacy === undefined ? keyId !== newest && isHeld(ring.cipher.state(keyId)) : keyId === LEGACY_KEY_ID;
-      const count = async () => [...(await countByKey(pool))].filter(([keyId]) => isSource(keyId));
-      const sources = await count();
+      const sources = [...(await countByKey(pool))].filter(([keyId]) => isSource(keyId));
       const total = sources.reduce((sum, [, rows]) => sum + rows, 0);
       const from = sources.map(([keyId]) => keyId);
       const { moved, failed } = await withOpener(config, ring, options.legacy, (opener) =>
@@ -79,8 +80,12 @@ export function rewrap(config: Config, options: RewrapOptions): Promise<RewrapRe
           onProgress: (progress) => options.onProgress(progress, total),
         }),
       );
-      const rest = (await count()).reduce((sum, [, rows]) => sum + rows, 0);
-      return { moved, failed: [...failed], left: Math.max(0, rest - failed.size) };
+      const after = [...(await countByKey(pool))];
+      const rowsOf = (chosen: (keyId: string) => boolean) =>
+        after.reduce((sum, [keyId, rows]) => (chosen(keyId) ? sum + rows : sum), 0);
+      const left = Math.max(0, rowsOf(isSource) - failed.size);
+      const keyless = rowsOf((keyId) => !isSource(keyId) && !isHeld(ring.cipher.state(keyId)));
+      return { moved, failed: [...failed], left, keyless };
     }),
   );
 }
