@@ -8,7 +8,7 @@ import type { TransitKey } from "./openbao/access.ts";
 import type { BatchItem, BatchResult } from "./openbao/batch.ts";
 import { MOST_MS } from "./openbao/client.ts";
 import { OpenBaoFault } from "./openbao/fault.ts";
-import { createUsableKey, type TransitKeyParts, type UsableKey } from "./openbao/transit-key.ts";
+import { BYTES_PER_MS, createUsableKey, type TransitKeyParts, type UsableKey } from "./openbao/transit-key.ts";
 import { type Versions, versionOf } from "./openbao/versions.ts";
 
 /** What a Transit cipher is made of. */
@@ -37,7 +37,6 @@ const OVERHEAD_BYTES = 28;
 const STORED = /^vault:v([1-9][0-9]{0,8}):([A-Za-z0-9+/]+={0,2})$/;
 // Several calls in a row, each of them just in time, are too late.
 const PATIENCE_MS = MOST_MS + 200;
-const BYTES_PER_MS = 20_000;
 
 /**
  * The cipher of one derived key of OpenBao's Transit; stored as `vault:vN:base64`. Where OpenBao does not answer, calls

@@ -1,5 +1,6 @@
 import type pg from "pg";
 import type { Cipher, KeyState } from "../cipher/cipher.ts";
+import { countByKey } from "../reseal/rows.ts";
 
 /** A key that rows are sealed under. */
 export interface KeyInUse {
@@ -64,8 +65,5 @@ export async function rowsUnder(
 
 /** How many rows need a key, and how many an older version of the same Transit key. */
 export async function countRows(client: pg.ClientBase, needs: (keyId: string) => boolean): Promise<number> {
-  const { rows } = await client.query<{ key_id: string; rows: string }>(
-    "select key_id, count(*) as rows from public.user_credentials group by key_id",
-  );
-  return rows.reduce((sum, { key_id, rows: count }) => (needs(key_id) ? sum + Number(count) : sum), 0);
+  return [...(await countByKey(client))].reduce((sum, [keyId, rows]) => (needs(keyId) ? sum + rows : sum), 0);
 }

@@ -24,7 +24,7 @@ const read = `
   from public.user_credentials c where c.key_id = $1 and c.id > $2 order by c.id limit $3`;
 
 /** How many rows each key has sealed, by key id. */
-export async function countByKey(client: Pick<pg.Pool, "query">): Promise<Map<string, number>> {
+export async function countByKey(client: Pick<pg.ClientBase, "query">): Promise<Map<string, number>> {
   const { rows } = await client.query<{ key_id: string; rows: string }>(
     "select key_id, count(*) as rows from public.user_credentials group by key_id order by key_id",
   );

@@ -34,7 +34,8 @@ export interface UsableKey {
   readonly known: Versions | undefined;
 }
 
-const BYTES_PER_MS = 20_000;
+/** How fast large batches are at the least: so much longer may a call with them take. */
+export const BYTES_PER_MS = 20_000;
 
 /** Makes the calls about one key, with a token that is kept alive. */
 export function createUsableKey({ client, tokens, place, onCall }: TransitKeyParts): UsableKey {
