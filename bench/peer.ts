@@ -13,7 +13,7 @@ import { readConfig } from "../src/config.ts";
 import { createLog } from "../src/log.ts";
 import { maskValue } from "../src/mask.ts";
 import { interruption } from "../src/signals.ts";
-import { type Claims, createVerifier } from "../src/token.ts";
+import { type Claims, createVerifier, issuerOf } from "../src/token.ts";
 import { createToucher } from "../src/touch.ts";
 import type { Task } from "./operations.ts";
 import { settingsOf, transact } from "./transactions.ts";
@@ -47,7 +47,7 @@ const pool = new pg.Pool({
 // An idle client that loses its server would end the process.
 pool.on("error", () => undefined);
 const cipher: Cipher = createKeyring((await readKeyFile(config.keyFile.path)).map(createLocalCipher));
-const verify = createVerifier({ ...config.jwt, key: config.jwt.key });
+const verify = createVerifier([issuerOf({ ...config.jwt, key: config.jwt.key })]);
 const toucher = createToucher(pool, createLog(config.logLevel));
 
 const server = createServer(async (request, response) => {
@@ -73,7 +73,7 @@ await pool.end();
 process.exit();
 
 async function serve(request: IncomingMessage): Promise<object> {
-  const claims = verify(request.headersDistinct.authorization);
+  const claims = await verify(request.headersDistinct.authorization);
   const task = (await readJsonBody(request, config.limits.bodyBytes)) as Task;
   const client = await pool.connect();
   try {

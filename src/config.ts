@@ -53,6 +53,8 @@ export interface Config {
     readonly issuer: string | undefined;
     readonly userClaim: string;
     readonly provision: boolean;
+    /** Absolute; the file of the other issuers. */
+    readonly issuersFile: string | undefined;
   };
 }
 
@@ -132,7 +134,8 @@ function conflicts(env: Environment, mode: Mode): string[] {
       "KEYROW_KEY_FILE: it is not set; give the path of the key file that all servers share",
     env.JWT_SECRET === undefined &&
       env.JWT_PUBLIC_KEY === undefined &&
-      "JWT_SECRET, JWT_PUBLIC_KEY: neither is set; set one, for without it no token can be verified",
+      env.JWT_ISSUERS === undefined &&
+      "JWT_SECRET, JWT_PUBLIC_KEY, JWT_ISSUERS: none is set; set one, for without it no token can be verified",
   ].filter((problem) => problem !== false);
 }
 
@@ -217,6 +220,7 @@ function toConfig(values: Values, mode: Mode): Config {
       issuer: values.JWT_ISSUER,
       userClaim: values.JWT_USER_CLAIM,
       provision: values.JWT_PROVISION,
+      issuersFile: values.JWT_ISSUERS === undefined ? undefined : resolve(values.JWT_ISSUERS),
     }),
   });
 }

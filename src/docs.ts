@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import type { Command } from "commander";
 import { exitCodes } from "./cli/report.ts";
 import { catalogue, type ErrorCode } from "./errors.ts";
+import { type FieldName, fields } from "./issuers/fields.ts";
 import { defaultOf, type Setting, type SettingName, settings } from "./settings.ts";
 
 /** The command that makes the generated pages again; npx takes the packaged Node, which runs TypeScript. */
@@ -47,7 +48,12 @@ const when: Record<ErrorCode, string> = {
 
 /** The generated pages by file name in docs/reference, each ending with a newline. */
 export async function pages(): Promise<Record<string, string>> {
-  return { "config.md": configPage(), "errors.md": errorsPage(), "cli.md": await cliPage() };
+  return {
+    "config.md": configPage(),
+    "issuers.md": issuersPage(),
+    "errors.md": errorsPage(),
+    "cli.md": await cliPage(),
+  };
 }
 
 /** The names of the pages in docs/reference that are not as they would be generated now. */
@@ -81,6 +87,19 @@ function defaultCell(name: SettingName): string {
   const server = defaultOf(name, "server");
   if (embedded === undefined) return "";
   return embedded === server ? `\`${embedded}\`` : `\`${embedded}\`; \`${server}\` where not embedded`;
+}
+
+function issuersPage(): string {
+  const rows = (Object.keys(fields) as FieldName[]).map((name) => {
+    const { needed, description, remedy } = fields[name];
+    return [`\`${name}\``, needed ? "yes" : "", description, sentence(remedy)];
+  });
+  return page(
+    "Issuers",
+    "The file that `JWT_ISSUERS` names is a JSON list of issuers, each an object with these fields. [How to write it](../issuers.md). It is read once, at the start; a file with anything wrong in it stops the start, and all problems are named at once.",
+    table(["field", "needed", "what it is", "where it is refused"], rows),
+    "Exactly one of `jwks`, `publicKey`, `publicKeyFile` and `secretFile` is given.",
+  );
 }
 
 function errorsPage(): string {

@@ -16,8 +16,8 @@ export interface GraphQLParts {
   readonly execute: GraphQLExecutor;
   /** How many requests run at once. */
   readonly turns: Turns;
-  /** Throws UNAUTHENTICATED. */
-  readonly verify: (authorization: string | readonly string[] | undefined) => Claims;
+  /** Throws UNAUTHENTICATED; UNAVAILABLE where the keys for it can't be fetched. */
+  readonly verify: (authorization: string | readonly string[] | undefined) => Promise<Claims>;
   /** Makes the user's row where it is missing; absent where users are not provisioned. */
   readonly provision: ((claims: Claims, requestId: string) => Promise<void>) | undefined;
   readonly limits: Pick<Limits, "bodyBytes" | "answerBytes">;
@@ -31,7 +31,7 @@ export async function serveGraphQL(
   log: Log,
 ): Promise<Answer> {
   // Before anything is read of the request itself.
-  const claims = parts.verify(request.headersDistinct.authorization);
+  const claims = await parts.verify(request.headersDistinct.authorization);
   if (!isJson(request.headers)) return refused(415, "Send the request as application/json in UTF-8.", log);
   if (!isPlain(request.headers)) {
     return refused(415, "Send the request as it is, without a Content-Encoding.", log, {

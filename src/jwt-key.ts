@@ -30,7 +30,7 @@ export function publicKey(text: string): JwtKey {
   if (label === "CERTIFICATE") throw new Error("this is a certificate, not a public key");
   if (label !== "PUBLIC KEY" && label !== "RSA PUBLIC KEY") throw new Error("this is not a public key");
   if (pem.split("-----BEGIN").length !== 2) throw new Error("there is more than one key in it");
-  return withAlgorithm(read(pem));
+  return verifyingKey(read(pem));
 }
 
 function read(pem: string): KeyObject {
@@ -41,7 +41,8 @@ function read(pem: string): KeyObject {
   }
 }
 
-function withAlgorithm(key: KeyObject): JwtKey {
+/** A public key with its algorithm; throws an Error that says why it is none of ours, or too weak. */
+export function verifyingKey(key: KeyObject): JwtKey {
   const { modulusLength = 0, publicExponent = 0n, namedCurve } = key.asymmetricKeyDetails ?? {};
   switch (key.asymmetricKeyType) {
     case "rsa":

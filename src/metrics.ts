@@ -3,10 +3,12 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom
 import type { BreakerState } from "./cipher/breaker.ts";
 import type { RingMeters } from "./ring.ts";
 
-/** What a server counts, in the form that Prometheus reads. Labels hold no name, id or value of anybody's. */
+/** What a server counts, in the form that Prometheus reads. Labels hold no name, id or value of anybody's; issuers are called as JWT_ISSUERS calls them. */
 export interface Metrics extends RingMeters {
   onRequest(path: string, status: number, ms: number): void;
   onRevealed(values: number): void;
+  /** An issuer's keys were asked for at their address. */
+  onKeysFetched(issuer: string, outcome: "fetched" | "failed"): void;
   /** Counts a pool's connections whenever it is read. */
   watch(pool: pg.Pool): void;
   /** The metrics as text, and its media type. */
@@ -33,6 +35,18 @@ export function createMetrics(): Metrics {
     help: "Values that were revealed, each of them on the record.",
     registers,
   });
+  const keysFetched = new Counter({
+    name: "keyrow_issuer_keys_total",
+    help: "How often an issuer's keys were asked for at their JWKS address, by outcome.",
+    labelNames: ["issuer", "outcome"],
+    registers,
+  });
+  const keysFetchedAt = new Gauge({
+    name: "keyrow_issuer_keys_fetched_timestamp_seconds",
+    help: "When an issuer's keys, as they serve now, were fetched.",
+    labelNames: ["issuer"],
+    registers,
+  });
   const calls = new Histogram({
     name: "keyrow_transit_call_seconds",
     help: "How long calls to OpenBao's Transit took, by operation and outcome.",
@@ -56,6 +70,10 @@ export function createMetrics(): Metrics {
   return {
     onRequest: (path, status, ms) => requests.observe({ path, status }, ms / 1_000),
     onRevealed: (values) => revealed.inc(values),
+    onKeysFetched(issuer, outcome) {
+      keysFetched.inc({ issuer, outcome });
+      if (outcome === "fetched") keysFetchedAt.setToCurrentTime({ issuer });
+    },
     onCall({ operation, outcome, items: count, ms }) {
       calls.observe({ operation, outcome }, ms / 1_000);
       items.inc({ operation }, count);

@@ -1,6 +1,7 @@
 import { readKeyFile } from "./cipher/keyfile.ts";
 import type { Config } from "./config.ts";
 import { KeyrowError } from "./errors.ts";
+import { listedIssuers } from "./issuers/file.ts";
 import { createLog, redirectConsole } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
 import { createRing } from "./ring.ts";
@@ -11,8 +12,9 @@ import { interruption } from "./signals.ts";
 export async function runServe(config: Config): Promise<void> {
   const interrupted = interruption();
   const { databaseUrl, jwt } = config;
-  // The configuration of this mode has both.
-  if (databaseUrl === undefined || jwt.key === undefined) throw new KeyrowError("CONFIG_INVALID");
+  // The configuration of this mode has it.
+  if (databaseUrl === undefined) throw new KeyrowError("CONFIG_INVALID");
+  const issuers = listedIssuers(jwt);
   const readAgain = config.keyFile.needed ? () => readKeyFile(config.keyFile.path) : undefined;
   const localKeys = (await readAgain?.()) ?? [];
   const log = createLog(config.logLevel);
@@ -28,8 +30,8 @@ export async function runServe(config: Config): Promise<void> {
     meters: metrics,
   });
   try {
-    const rules = { ...jwt, key: jwt.key };
-    const serving = await serve(config, { databaseUrl, ring, metrics, rules, log });
+    const rules = jwt.key && { ...jwt, key: jwt.key };
+    const serving = await serve(config, { databaseUrl, ring, metrics, rules, issuers, log });
     log.info({ host: config.host, port: serving.port }, "ready");
     await interrupted;
     log.info("stopping");

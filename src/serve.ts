@@ -11,6 +11,8 @@ import { createPreset } from "./graphile.config.ts";
 import { graphiqlPage } from "./graphiql.ts";
 import { createExecutor } from "./graphql.ts";
 import { checkIdentity } from "./identity.ts";
+import type { ListedIssuer } from "./issuers/file.ts";
+import { openIssuers } from "./issuers/open.ts";
 import { documentCache, MAX_WAITING } from "./limits.ts";
 import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
@@ -20,7 +22,7 @@ import type { Ring } from "./ring.ts";
 import { checkSchema } from "./schema-version.ts";
 import { closeServer, createHttpServer, listen } from "./server.ts";
 import { createSession } from "./session.ts";
-import { createVerifier, type TokenRules } from "./token.ts";
+import { createVerifier, issuerOf, type TokenRules } from "./token.ts";
 import { createToucher } from "./touch.ts";
 import { createTurns } from "./turns.ts";
 import { unreachable } from "./unreachable.ts";
@@ -31,7 +33,9 @@ export interface ServeParts {
   readonly databaseUrl: string;
   readonly ring: Pick<Ring, "cipher" | "transit" | "check">;
   readonly metrics?: Metrics | undefined;
-  readonly rules: TokenRules;
+  /** What the tokens of the settings' one issuer must satisfy; undefined where there are others alone. */
+  readonly rules: TokenRules | undefined;
+  readonly issuers?: readonly ListedIssuer[] | undefined;
   readonly log: Log;
   /** A token for GraphiQL's first query, where there is one to give away. */
   readonly graphiqlToken?: string | undefined;
@@ -78,7 +82,7 @@ async function checkKeys(pool: pg.Pool, { allowMissingKeys }: Config, parts: Ser
 }
 
 async function serveOn(pool: pg.Pool, config: Config, parts: ServeParts): Promise<Serving> {
-  const { metrics, rules, log } = parts;
+  const { metrics, rules, issuers: listed = [], log } = parts;
   const { cipher, transit } = parts.ring;
   const { limits } = config;
   const session = createSession({ userSetting: config.userSetting, ...limits });
@@ -97,6 +101,7 @@ async function serveOn(pool: pg.Pool, config: Config, parts: ServeParts): Promis
     graphiqlToken: parts.graphiqlToken,
   });
   const pgl = postgraphile(preset);
+  const issuers = openIssuers(listed, log, metrics);
   let server: Server | undefined;
   try {
     const serv = pgl.createServ(grafserv);
@@ -117,7 +122,7 @@ async function serveOn(pool: pg.Pool, config: Config, parts: ServeParts): Promis
       }),
       limits,
       cors: createCors(config.corsOrigins),
-      verify: createVerifier(rules),
+      verify: createVerifier([...(rules === undefined ? [] : [issuerOf(rules)]), ...issuers.issuers]),
       provision: config.jwt.provision ? createProvisioner(pool, session, limits.requestMs) : undefined,
       checks: {
         database: () => isAlive(pool),
@@ -133,6 +138,7 @@ async function serveOn(pool: pg.Pool, config: Config, parts: ServeParts): Promis
     const port = await listen(listening, config.port, config.host);
     const stop = async () => {
       await closeServer(listening, GRACE_MS);
+      issuers.stop();
       cutOff(pool);
       // Its connection may have fallen silent.
       await within(RELEASE_MS, toucher.stop());
@@ -143,6 +149,7 @@ async function serveOn(pool: pg.Pool, config: Config, parts: ServeParts): Promis
     return { port, stop };
   } catch (error) {
     server?.close();
+    issuers.stop();
     await toucher.stop();
     await pgl.release();
     throw error;

@@ -45,7 +45,10 @@ const yesOrNo = z
   .pipe(z.enum(Object.keys(words) as Array<keyof typeof words>, "it is neither on nor off"))
   .transform((word): boolean => words[word]);
 
-const text = z.string().regex(/^[\x21-\x7e]{1,255}$/, "it is not plain text of at most 255 characters without spaces");
+/** What an audience, an issuer or a claim may be. */
+export const text = z
+  .string()
+  .regex(/^[\x21-\x7e]{1,255}$/, "it is not plain text of at most 255 characters without spaces");
 /**
  * An address whose `sslmode` says what pg 8 does: it verifies the certificate in any of these modes, and warns at length
  * that its next version will not.
@@ -89,9 +92,11 @@ const transitMount = z
   )
   .refine((given) => given.length <= 80, "it has more than 80 characters");
 const secretText = z.string().regex(/^[\x21-\x7e]{1,4096}$/, "it is not plain text without spaces");
-const path = z.string().regex(/^\P{Cc}{1,1024}$/u, "it is not a path");
+/** The path of a file or directory. */
+export const path = z.string().regex(/^\P{Cc}{1,1024}$/u, "it is not a path");
 
-const key = <T>(read: (text: string) => T) =>
+/** Reads a key from its text; what the reader throws is what is wrong. */
+export const key = <T>(read: (text: string) => T) =>
   z.string().transform((given, context): T => {
     try {
       return read(given);
@@ -103,8 +108,8 @@ const key = <T>(read: (text: string) => T) =>
 
 const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
 
-// RFC 7519, section 4.1, and what provisioning reads: none of these can name a user as well.
-const takenClaims = ["iss", "aud", "exp", "nbf", "iat", "jti", "email", "email_verified", "name"];
+/** RFC 7519, section 4.1, and what provisioning reads: none of these can name a user as well. */
+export const takenClaims = ["iss", "aud", "exp", "nbf", "iat", "jti", "email", "email_verified", "name"];
 
 // As PostgreSQL takes a name of one's own, letter by letter; these two mean something else in a request.
 const settingName = z
@@ -202,6 +207,12 @@ export const settings = {
     description: "The claim that holds the user's id, a UUID.",
     parser: text.refine((name) => !takenClaims.includes(name), "this claim has a meaning of its own"),
     remedy: "give the name of one claim at the top level of the token",
+  }),
+  JWT_ISSUERS: optional({
+    description:
+      "The JSON file of issuers whose tokens are taken, beside those of JWT_SECRET or JWT_PUBLIC_KEY: keys, a JWKS address among them, audience, and how subjects become users.",
+    parser: path,
+    remedy: "give the path of the file",
   }),
   JWT_PROVISION: setting({
     default: { embedded: "on", server: "off" },

@@ -7,6 +7,7 @@ import type { EmbeddedOpenBao } from "./embedded/openbao/server.ts";
 import type { EmbeddedDatabase } from "./embedded-database.ts";
 import { openEmbeddedParts } from "./embedded-parts.ts";
 import { KeyrowError } from "./errors.ts";
+import { listedIssuers } from "./issuers/file.ts";
 import { secretKey } from "./jwt-key.ts";
 import { createLog, redirectConsole } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
@@ -32,6 +33,7 @@ export interface StartOptions {
 /** Runs everything on one machine, until a signal ends it. */
 export async function runStart(config: Config, { watch, openbao }: StartOptions): Promise<void> {
   const interrupted = interruption();
+  const issuers = listedIssuers(config.jwt);
   const progress = (line: string) =>
     void process.stderr.write(`${styleText("dim", line, { stream: process.stderr })}\n`);
   const { database, openBao, stop } = await openEmbeddedParts(config, openbao, progress);
@@ -64,6 +66,7 @@ export async function runStart(config: Config, { watch, openbao }: StartOptions)
       ring,
       metrics,
       rules,
+      issuers,
       log,
       graphiqlToken: token,
       watchAs: watch ? database.url("postgres") : undefined,

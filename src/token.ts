@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import jwt from "jsonwebtoken";
 import { KeyrowError } from "./errors.ts";
+import { fixedKey, type Issuer, type KeySource } from "./issuers/issuer.ts";
 import { parseJsonBytes } from "./json.ts";
 import type { JwtKey } from "./jwt-key.ts";
 
@@ -45,44 +46,84 @@ const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const emailAddress = /^[^\s\p{C}@]{1,64}@[^\s\p{C}@]{1,189}$/u;
 const personName = /^[^\p{Cc}\p{Cs}]{1,200}$/u;
 
+/** The issuer whose tokens these rules describe: the short form, by settings alone. */
+export function issuerOf({ key, ...rules }: TokenRules): Issuer {
+  return { name: "settings", ...rules, keyFor: fixedKey(key), subjects: "uuid" };
+}
+
 /**
  * Makes the check of the Authorization header. Give it `request.headersDistinct.authorization`: of several headers
- * `request.headers` silently keeps the first. Whatever is wrong is UNAUTHENTICATED, without a reason; `now` is in ms.
+ * `request.headers` silently keeps the first. The token's `iss` chooses the issuer, whose keys alone are tried. Whatever
+ * is wrong is UNAUTHENTICATED, without a reason; UNAVAILABLE where an issuer's keys could not be fetched yet. `now` is in ms.
  */
 export function createVerifier(
-  rules: TokenRules,
+  issuers: readonly Issuer[],
   now: () => number = Date.now,
-): (authorization: string | readonly string[] | undefined) => Claims {
-  return (authorization) => {
+): (authorization: string | readonly string[] | undefined) => Promise<Claims> {
+  const issuerFor = chooser(issuers);
+  return async (authorization) => {
     try {
-      const payload = verifyJws(bearerToken(authorization), rules.key, {
-        audience: rules.audience,
-        ...(rules.issuer !== undefined && { issuer: rules.issuer }),
+      const jws = readJws(bearerToken(authorization));
+      const claims = parseObject(jws.payload);
+      // Not verified yet: it chooses who is asked for the key, and is checked again with the signature.
+      const issuer = issuerFor(claims.iss);
+      checkSignature(jws, await issuer.keyFor(jws.header), {
+        audience: issuer.audience,
+        ...(issuer.issuer !== undefined && { issuer: issuer.issuer }),
         clockTimestamp: Math.floor(now() / 1000),
         clockTolerance: CLOCK_TOLERANCE_SECONDS,
       });
-      return claimsOf(parseObject(payload), rules.userClaim);
-    } catch {
+      return claimsOf(claims, issuer.userClaim);
+    } catch (error) {
+      if (error instanceof KeyrowError && error.code === "UNAVAILABLE") throw error;
       // No cause either: what it says would end up beside the token's user in somebody's log or answer.
       throw new KeyrowError("UNAUTHENTICATED");
     }
   };
 }
 
+/** Finds an issuer by exactly its `iss`; what names no issuer of the list is for the one that takes any, if there is one. */
+function chooser(issuers: readonly Issuer[]): (iss: unknown) => Issuer {
+  const byName = new Map(issuers.map((issuer) => [issuer.issuer, issuer]));
+  return (iss) => {
+    const found = (typeof iss === "string" ? byName.get(iss) : undefined) ?? byName.get(undefined);
+    if (found === undefined) throw new Error("not an issuer we know");
+    return found;
+  };
+}
+
+/** A compact JWS (RFC 7515) whose form and header are checked, and nothing else yet. */
+interface Jws {
+  readonly token: string;
+  readonly header: Parameters<KeySource>[0];
+  readonly payload: Buffer;
+}
+
 /**
- * Checks form, header and signature of a compact JWS (RFC 7515) and gives its payload's bytes; `checks` are
- * jsonwebtoken's. Throws an Error of any kind, which is for this process alone.
+ * Checks form, header and signature of a compact JWS (RFC 7515) and gives its payload's bytes. Throws an Error of any
+ * kind, which is for this process alone.
  */
-export function verifyJws(token: string, { algorithm, key }: JwtKey, checks: jwt.VerifyOptions = {}): Buffer {
+export function verifyJws(token: string, key: JwtKey): Buffer {
+  const jws = readJws(token);
+  checkSignature(jws, key);
+  return jws.payload;
+}
+
+function readJws(token: string): Jws {
   if (token.length > MAX_TOKEN_BYTES) throw new Error("too long");
   const parts = token.split(".");
-  const [header, payload, signature] = parts.map(decode);
-  if (parts.length !== 3 || !header || !payload || !signature) throw new Error("not three parts");
-  const { alg, crit, b64 } = parseObject(header);
+  const [head, payload, signature] = parts.map(decode);
+  if (parts.length !== 3 || !head || !payload || !signature) throw new Error("not three parts");
+  const header = parseObject(head);
   // jsonwebtoken ignores `crit`, and `b64` with it: both say that the rest must be read in another way (RFC 7797).
-  if (alg !== algorithm || crit !== undefined || b64 !== undefined) throw new Error("not a header we read");
+  if (header.crit !== undefined || header.b64 !== undefined) throw new Error("not a header we read");
+  return { token, header, payload };
+}
+
+/** `checks` are jsonwebtoken's; the algorithm is the key's, whatever the header says. */
+function checkSignature({ token, header }: Jws, { algorithm, key }: JwtKey, checks: jwt.VerifyOptions = {}): void {
+  if (header.alg !== algorithm) throw new Error("another algorithm");
   jwt.verify(token, key, { ...checks, algorithms: [algorithm] });
-  return payload;
 }
 
 /** Makes the signer of tokens that `createVerifier` with the same rules takes. Throws CONFIG_INVALID without a secret. */

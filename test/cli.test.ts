@@ -11,7 +11,7 @@ import { type Environment, readConfig } from "../src/config.ts";
 import { secretKey } from "../src/jwt-key.ts";
 import { makeToken, parseDuration } from "../src/make-token.ts";
 import { embeddedSecrets } from "../src/secrets.ts";
-import { createVerifier } from "../src/token.ts";
+import { createVerifier, issuerOf } from "../src/token.ts";
 
 const test = ava as TestFn<{ directory: string }>;
 const cli = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
@@ -162,12 +162,12 @@ test("token signs with the data directory's secret, as long as was asked for", a
   const token = await makeToken(config, { user: "ana@example.com", expires: "15m" }, async (_, user) =>
     user === "ana@example.com" ? { id: ana } : undefined,
   );
-  const claims = createVerifier({ ...config.jwt, key: secretKey(jwtSecret) })(`Bearer ${token}`);
+  const claims = await createVerifier([issuerOf({ ...config.jwt, key: secretKey(jwtSecret) })])(`Bearer ${token}`);
   t.is(claims.userId, ana);
   t.true(Math.abs(claims.expiresAt - Date.now() / 1000 - 15 * 60) < 60);
   // The same text as JWT_SECRET is the same key.
   const given = readConfig({ JWT_SECRET: jwtSecret });
-  t.is(createVerifier({ ...given.jwt, key: secretKey(jwtSecret) })(`Bearer ${token}`).userId, ana);
+  t.is((await createVerifier([issuerOf({ ...given.jwt, key: secretKey(jwtSecret) })])(`Bearer ${token}`)).userId, ana);
 });
 
 test("token is for users that exist alone", async (t) => {

@@ -48,7 +48,14 @@ test("nothing set is embedded mode with its defaults", (t) => {
     graphiql: true,
     demo: true,
     logLevel: "info",
-    jwt: { key: undefined, audience: "keyrow", issuer: undefined, userClaim: "sub", provision: true },
+    jwt: {
+      key: undefined,
+      audience: "keyrow",
+      issuer: undefined,
+      userClaim: "sub",
+      provision: true,
+      issuersFile: undefined,
+    },
   });
 });
 
@@ -265,7 +272,13 @@ test("refuses a secret beside a public key", (t) => {
 });
 
 test("refuses a server without any key for tokens", (t) => {
-  t.regex(refusal({ ...given }, "server"), /^JWT_SECRET, JWT_PUBLIC_KEY: neither is set; set one/);
+  t.regex(refusal({ ...given }, "server"), /^JWT_SECRET, JWT_PUBLIC_KEY, JWT_ISSUERS: none is set; set one/);
+});
+
+test("a server's tokens may be those of listed issuers alone", (t) => {
+  const { jwt } = readConfig({ ...given, JWT_ISSUERS: "etc/issuers.json" }, "server");
+  t.is(jwt.key, undefined);
+  t.is(jwt.issuersFile, resolve("etc/issuers.json"));
 });
 
 test("refuses a server without a database or a key file, each by name", (t) => {

@@ -10,8 +10,9 @@ import { readFileSync } from "node:fs";
 import test from "ava";
 import jwt from "jsonwebtoken";
 import { KeyrowError } from "../src/errors.ts";
+import { fixedKey, type Issuer } from "../src/issuers/issuer.ts";
 import { type JwtKey, publicKey, secretKey } from "../src/jwt-key.ts";
-import { createSigner, createVerifier, type TokenRules, verifyJws } from "../src/token.ts";
+import { createSigner, createVerifier, issuerOf, type TokenRules, verifyJws } from "../src/token.ts";
 
 const NOW = 1_800_000_000;
 const now = () => NOW * 1000;
@@ -27,9 +28,10 @@ const rules: TokenRules = {
   issuer: "https://id.example",
   userClaim: "sub",
 };
-const verify = createVerifier(rules, now);
-const verifyRsa = createVerifier({ ...rules, key: publicKey(pem(rsa.publicKey)) }, now);
-const verifyEc = createVerifier({ ...rules, key: publicKey(pem(ec.publicKey)) }, now);
+const verifier = (one: TokenRules) => createVerifier([issuerOf(one)], now);
+const verify = verifier(rules);
+const verifyRsa = verifier({ ...rules, key: publicKey(pem(rsa.publicKey)) });
+const verifyEc = verifier({ ...rules, key: publicKey(pem(ec.publicKey)) });
 
 const good = { sub: ana, aud: "keyrow", iss: "https://id.example", exp: NOW + 60 };
 
@@ -49,8 +51,8 @@ const bearer = (token: string) => `Bearer ${token}`;
 const token = signed({});
 const [tokenHeader = "", tokenPayload = "", tokenSignature = ""] = token.split(".");
 
-test("a good token gives its user and expiry, and nothing else", (t) => {
-  const claims = verify(bearer(signed({ role: "keyrow_admin", scope: "all", user_id: "x" })));
+test("a good token gives its user and expiry, and nothing else", async (t) => {
+  const claims = await verify(bearer(signed({ role: "keyrow_admin", scope: "all", user_id: "x" })));
   t.deepEqual(claims, { userId: ana, expiresAt: NOW + 60 });
   t.true(Object.isFrozen(claims));
 });
@@ -71,7 +73,7 @@ const taken: Array<[title: string, authorization: string | string[], check?: typ
   ["a token of 8 KiB", bearer(signed({ pad: pad(8192) }))],
 ];
 for (const [title, authorization, check = verify] of taken) {
-  test(`takes ${title}`, (t) => t.is(check(authorization).userId, ana));
+  test(`takes ${title}`, async (t) => t.is((await check(authorization)).userId, ana));
 }
 
 /** Filler that makes the token of `signed({ pad })` this many bytes long. */
@@ -227,8 +229,8 @@ const hostile: Array<[title: string, authorization: string | string[] | undefine
   ],
 ];
 for (const [title, authorization, check = verify] of hostile) {
-  test(`refuses ${title}, like any other`, (t) => {
-    const error = t.throws(() => check(authorization), { instanceOf: KeyrowError });
+  test(`refuses ${title}, like any other`, async (t) => {
+    const error = await t.throwsAsync(() => check(authorization), { instanceOf: KeyrowError });
     t.deepEqual(
       [error?.code, error?.status, error?.message, error?.hint, error?.cause],
       ["UNAUTHENTICATED", 401, "A valid token is required.", undefined, undefined],
@@ -261,18 +263,85 @@ function ownKey(): jwt.JwtHeader {
   } as jwt.JwtHeader;
 }
 
-test("the user's claim may be another, and is looked for on the token alone", (t) => {
-  const other = createVerifier({ ...rules, userClaim: "https://id.example/uid" }, now);
-  t.is(other(bearer(signed({ sub: "auth0|1", "https://id.example/uid": ana }))).userId, ana);
-  t.throws(() => other(bearer(signed({}))), { message: "A valid token is required." });
-  const inherited = createVerifier({ ...rules, userClaim: "constructor" }, now);
-  t.throws(() => inherited(bearer(signed({}))), { message: "A valid token is required." });
+const listed = (name: string, one: Partial<Issuer> & Pick<Issuer, "keyFor">): Issuer => ({
+  name,
+  issuer: `https://${name}.example`,
+  audience: name,
+  userClaim: "sub",
+  subjects: "uuid",
+  ...one,
+});
+const several = [
+  issuerOf(rules),
+  listed("rsa", { keyFor: fixedKey(publicKey(pem(rsa.publicKey))) }),
+  listed("ec", { keyFor: fixedKey(publicKey(pem(ec.publicKey))), userClaim: "uid" }),
+];
+const byAnyOf = createVerifier(several, now);
+const by = (key: typeof rsa, claims: object) =>
+  jwt.sign({ sub: ana, exp: NOW + 60, ...claims }, key.privateKey, { algorithm: key === rsa ? "RS256" : "ES256" });
+
+const chosen: Array<[title: string, token: string, taken?: true]> = [
+  ["the settings' issuer", token, true],
+  ["one of the list", by(rsa, { iss: "https://rsa.example", aud: "rsa" }), true],
+  ["another of the list, by its own claim", by(ec, { iss: "https://ec.example", aud: "ec", uid: ana }), true],
+  ["another's user claim", by(rsa, { iss: "https://rsa.example", aud: "rsa", sub: "x", uid: ana })],
+  ["another's audience", by(rsa, { iss: "https://rsa.example", aud: "ec" })],
+  ["another issuer's key", by(ec, { iss: "https://rsa.example", aud: "rsa", uid: ana })],
+  ["another issuer's key, the other way", by(rsa, { iss: "https://ec.example", aud: "ec", uid: ana })],
+  ["the settings' secret for another", signed({ iss: "https://rsa.example", aud: "rsa" })],
+  ["a listed key for the settings'", by(rsa, { iss: "https://id.example", aud: "keyrow" })],
+  [
+    "HS256 with the listed key's PEM",
+    raw(HEADER, JSON.stringify({ ...good, iss: "https://rsa.example", aud: "rsa" }), pem(rsa.publicKey)),
+  ],
+  ["no issuer", by(rsa, { aud: "rsa" })],
+  ["an issuer that nobody knows", by(rsa, { iss: "https://other.example", aud: "rsa" })],
+  ["an issuer with a slash more", by(rsa, { iss: "https://rsa.example/", aud: "rsa" })],
+  ["an issuer in capitals", by(rsa, { iss: "HTTPS://RSA.EXAMPLE", aud: "rsa" })],
+  ["an issuer by its name", by(rsa, { iss: "rsa", aud: "rsa" })],
+  ["an inherited name", by(rsa, { iss: "constructor", aud: "rsa" })],
+  ["an issuer in a list", signed({ iss: ["https://rsa.example", "https://id.example"] })],
+  ["an issuer that is a number", signed({ iss: 0 })],
+  ["an issuer that is null", signed({ iss: null })],
+  ["two issuers", twice("iss", '"https://rsa.example"', '"https://id.example"')],
+];
+for (const [title, one, isTaken] of chosen) {
+  test(`of several issuers, ${isTaken ? "takes" : "refuses"} ${title}`, async (t) => {
+    if (isTaken) t.is((await byAnyOf(bearer(one))).userId, ana);
+    else await t.throwsAsync(byAnyOf(bearer(one)), { message: "A valid token is required." });
+  });
+}
+
+test("a listed issuer's tokens are its own, where the settings take any other", async (t) => {
+  const any = createVerifier([issuerOf({ ...rules, issuer: undefined }), ...several.slice(1)], now);
+  t.is((await any(bearer(signed({ iss: "https://other.example" })))).userId, ana);
+  t.is((await any(bearer(by(rsa, { iss: "https://rsa.example", aud: "rsa" })))).userId, ana);
+  await t.throwsAsync(any(bearer(signed({ iss: "https://rsa.example" }))), { message: "A valid token is required." });
 });
 
-test("without an issuer configured, any is taken", (t) => {
-  const any = createVerifier({ ...rules, issuer: undefined }, now);
-  t.is(any(bearer(signed({ iss: "https://other.example" }))).userId, ana);
-  t.is(any(bearer(signed({ iss: undefined }))).userId, ana);
+test("what a key source throws is no more than any other refusal, but for keys that may still come", async (t) => {
+  const failing = (error: Error) =>
+    createVerifier(
+      [listed("x", { keyFor: () => Promise.reject(error) })],
+      now,
+    )(bearer(signed({ iss: "https://x.example" })));
+  await t.throwsAsync(failing(new Error("secret")), { message: "A valid token is required." });
+  await t.throwsAsync(failing(new KeyrowError("INTERNAL")), { message: "A valid token is required." });
+  await t.throwsAsync(failing(new KeyrowError("UNAVAILABLE", { message: "later" })), { message: "later" });
+});
+
+test("the user's claim may be another, and is looked for on the token alone", async (t) => {
+  const other = verifier({ ...rules, userClaim: "https://id.example/uid" });
+  t.is((await other(bearer(signed({ sub: "auth0|1", "https://id.example/uid": ana })))).userId, ana);
+  await t.throwsAsync(() => other(bearer(signed({}))), { message: "A valid token is required." });
+  const inherited = verifier({ ...rules, userClaim: "constructor" });
+  await t.throwsAsync(() => inherited(bearer(signed({}))), { message: "A valid token is required." });
+});
+
+test("without an issuer configured, any is taken", async (t) => {
+  const any = verifier({ ...rules, issuer: undefined });
+  t.is((await any(bearer(signed({ iss: "https://other.example" })))).userId, ana);
+  t.is((await any(bearer(signed({ iss: undefined })))).userId, ana);
 });
 
 const people: Array<[title: string, claims: object, expected: object]> = [
@@ -293,17 +362,17 @@ const people: Array<[title: string, claims: object, expected: object]> = [
   ["an empty name does not", { name: "", email: "" }, {}],
 ];
 for (const [title, claims, expected] of people) {
-  test(`of who somebody is, ${title}`, (t) => {
-    t.deepEqual(verify(bearer(signed(claims))), { userId: ana, expiresAt: NOW + 60, ...expected });
+  test(`of who somebody is, ${title}`, async (t) => {
+    t.deepEqual(await verify(bearer(signed(claims))), { userId: ana, expiresAt: NOW + 60, ...expected });
   });
 }
 
-test("what the signer makes, the verifier takes", (t) => {
+test("what the signer makes, the verifier takes", async (t) => {
   for (const userClaim of ["sub", "user_id"]) {
     for (const issuer of [undefined, "https://id.example"]) {
       const own = { ...rules, userClaim, issuer };
       const made = createSigner(own, now)({ userId: ana.toUpperCase(), expiresIn: 60, name: "Ana" });
-      t.deepEqual(createVerifier(own, now)(bearer(made)), { userId: ana, expiresAt: NOW + 60, name: "Ana" });
+      t.deepEqual(await verifier(own)(bearer(made)), { userId: ana, expiresAt: NOW + 60, name: "Ana" });
       const { jti, ...rest } = jwt.decode(made) as jwt.JwtPayload;
       t.regex(String(jti), /^[0-9a-f-]{36}$/);
       const iss = issuer === undefined ? {} : { iss: issuer };

@@ -5,8 +5,10 @@ import { createKeyring } from "../../src/cipher/keyring.ts";
 import { createLocalCipher } from "../../src/cipher/local.ts";
 import type { Transit } from "../../src/cipher/transit.ts";
 import { readConfig } from "../../src/config.ts";
+import { listedIssuers } from "../../src/issuers/file.ts";
 import { secretKey } from "../../src/jwt-key.ts";
 import { createLog, redirectConsole } from "../../src/log.ts";
+import type { Metrics } from "../../src/metrics.ts";
 import { serve } from "../../src/serve.ts";
 import { createSigner } from "../../src/token.ts";
 import { localKey } from "../cipher/contract.ts";
@@ -52,6 +54,7 @@ export interface TestServerOptions {
   readonly transit?: Transit;
   readonly check?: () => Promise<void>;
   readonly database?: TestDatabase;
+  readonly metrics?: Metrics;
   /** Whose token GraphiQL starts with. */
   readonly graphiqlUser?: string;
 }
@@ -96,7 +99,9 @@ async function startOn(database: TestDatabase, options: TestServerOptions): Prom
   const serving = await serve(config, {
     databaseUrl: database.url("keyrow_authenticator"),
     ring: { cipher, transit: options.transit, check: options.check ?? (() => cipher.check()) },
+    metrics: options.metrics,
     rules,
+    issuers: listedIssuers(config.jwt),
     log,
     graphiqlToken: options.graphiqlUser === undefined ? undefined : token(options.graphiqlUser),
   });
