@@ -438,4 +438,14 @@ begin
 end
 $foundation$;
 
+---------------------------------------------------------------------------------------------------- what tokens' limits are
+-- Once the migrations have run. Before that there is no API, and they make these policies themselves.
+do $foundation$
+begin
+  if to_regprocedure('keyrow.limit_foundation()') is not null then
+    perform keyrow.limit_foundation();
+  end if;
+end
+$foundation$;
+
 revoke create on schema public, keyrow from keyrow_reveal;

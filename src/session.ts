@@ -18,6 +18,7 @@ export function createSession({ userSetting = KEYROW_CLAIM, statementMs }: Sessi
     [userSetting]: claims.userId,
     [KEYROW_CLAIM]: claims.userId,
     "request.jwt.claims": "",
+    "keyrow.limits": claims.limits === undefined ? "none" : JSON.stringify(claims.limits),
     "keyrow.request_id": requestId,
     // What is answered is on disk: a reveal is on the record before its value is opened.
     synchronous_commit: "on",

@@ -108,10 +108,10 @@ export const key = <T>(read: (text: string) => T) =>
 
 const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
 
-/** RFC 7519, section 4.1, and what provisioning reads: none of these can name a user as well. */
-export const takenClaims = ["iss", "aud", "exp", "nbf", "iat", "jti", "email", "email_verified", "name"];
+/** RFC 7519, section 4.1, and what provisioning and limits read: none of these can name a user as well. */
+export const takenClaims = ["iss", "aud", "exp", "nbf", "iat", "jti", "email", "email_verified", "name", "keyrow"];
 
-// As PostgreSQL takes a name of one's own, letter by letter; these two mean something else in a request.
+// As PostgreSQL takes a name of one's own, letter by letter; these mean something else in a request.
 const settingName = z
   .string()
   .regex(
@@ -119,7 +119,7 @@ const settingName = z
     "it is not the name of a PostgreSQL setting of one's own",
   )
   .refine(
-    (name) => !["request.jwt.claims", "keyrow.request_id"].includes(name),
+    (name) => !["request.jwt.claims", "keyrow.request_id", "keyrow.limits"].includes(name),
     "this setting has a meaning of its own",
   );
 

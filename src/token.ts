@@ -4,6 +4,7 @@ import { KeyrowError } from "./errors.ts";
 import { fixedKey, type Issuer, type KeySource } from "./issuers/issuer.ts";
 import { parseJsonBytes } from "./json.ts";
 import type { JwtKey } from "./jwt-key.ts";
+import { LIMITS_CLAIM, type Limit, parseLimits } from "./token-limits.ts";
 
 /** What a token must satisfy, and what one that is made here says. */
 export interface TokenRules {
@@ -25,6 +26,8 @@ export interface Claims {
   readonly email?: string;
   /** 1 to 200 characters. */
   readonly name?: string;
+  /** What the token may do at most, all of it together; absent where it may do what its user may. */
+  readonly limits?: readonly Limit[];
 }
 
 /** What `keyrow token` asks for; `expiresIn` in seconds. */
@@ -33,6 +36,7 @@ export interface TokenRequest {
   readonly expiresIn: number;
   readonly email?: string;
   readonly name?: string;
+  readonly limits?: readonly Limit[];
 }
 
 const MAX_TOKEN_BYTES = 8 * 1024;
@@ -135,7 +139,7 @@ export function createSigner(rules: TokenRules, now: () => number = Date.now): (
       hint: "Get the token from whoever holds the private key.",
     });
   }
-  return ({ userId, expiresIn, email, name }) => {
+  return ({ userId, expiresIn, email, name, limits }) => {
     if (!uuid.test(userId) || !Number.isSafeInteger(expiresIn) || expiresIn <= 0) throw new KeyrowError("VALIDATION");
     const iat = Math.floor(now() / 1000);
     const payload = {
@@ -147,6 +151,7 @@ export function createSigner(rules: TokenRules, now: () => number = Date.now): (
       jti: randomUUID(),
       email,
       name,
+      [LIMITS_CLAIM]: limits,
     };
     // Through JSON, for jsonwebtoken refuses claims that are there and undefined.
     return jwt.sign(JSON.parse(JSON.stringify(payload)) as object, key, { algorithm });
@@ -191,6 +196,8 @@ function claimsOf(payload: Record<string, unknown>, userClaim: string): Claims {
     // Some issuers write the words "true" and "false".
     ...(typeof email === "string" && emailAddress.test(email) && String(verified) === "true" && { email }),
     ...(typeof name === "string" && personName.test(name) && { name }),
+    // A limit that can't be understood must not be taken for none.
+    ...(LIMITS_CLAIM in payload && { limits: parseLimits(payload[LIMITS_CLAIM]) }),
   });
 }
 

@@ -112,6 +112,18 @@ test("foundation.sql run twice changes nothing, before the migrations and after 
   });
 });
 
+test("what foundation.sql makes after the migrations is closed to limited tokens as well", async (t) => {
+  await migrated(async (database) => {
+    const before = await snapshot(database.owner);
+    await withConnection(database.owner, (client) => client.query("drop table public.workspace_members cascade"));
+    await layFoundation(database.owner);
+    const after = await snapshot(database.owner);
+    const limited = ({ policies }: typeof before) => policies.filter(({ name }) => name.endsWith("_limited"));
+    t.deepEqual(limited(after), limited(before));
+    t.is(limited(after).filter(({ table }) => table === "workspace_members").length, 4);
+  });
+});
+
 test("foundation.sql leaves rows alone", async (t) => {
   await migrated(async (database) => {
     await withConnection(database.superuser, (client) => client.query(world));
@@ -222,7 +234,8 @@ test("the migrations assume no more of an application's own tables than the spec
           ('00000000-0000-4000-8000-0000000000a1', '00000000-0000-4000-8000-0000000000b1', 'team', 'x', 'SECRET', 'WORKSPACE', 'vault:v1:base64data'),
           ('00000000-0000-4000-8000-0000000000a1', null, 'system', 'x', 'SECRET', 'SYSTEM', 'vault:v1:base64data');
         set role keyrow_user;
-        set app.user_id = '00000000-0000-4000-8000-0000000000a1'`);
+        set app.user_id = '00000000-0000-4000-8000-0000000000a1';
+        set keyrow.limits = 'none'`);
       return (await client.query("select name from public.user_credentials order by 1")).rows;
     });
     t.deepEqual(rows, [{ name: "mine" }, { name: "team" }]);

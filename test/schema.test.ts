@@ -66,18 +66,20 @@ const rules: Record<string, Rule> = {
   },
   "policies call functions once per statement: (select f()), never f()": {
     offenders: `select name from (${policies}) p
-      where regexp_replace(expression, 'SELECT (public\\.|keyrow\\.)?\\w+\\(\\)', '', 'g')
-        ~ '\\m(current_user_id|is_workspace_admin|current_setting|\\w+_ids)\\('`,
+      where regexp_replace(expression, 'SELECT (public\\.|keyrow\\.)?\\w+\\((''\\w+''::text)?\\)', '', 'g')
+        ~ '\\m(current_user_id|is_workspace_admin|is_unlimited|limits|limit_patterns|current_setting|\\w+_ids)\\('`,
     breach: "alter policy users_select_self on public.users using (id = current_user_id())",
   },
-  "every column that a policy asks about leads an index": {
+  // A restrictive policy finds no rows: it looks at those that another has found.
+  "every column that a permissive policy asks about leads an index": {
     offenders: `
       select distinct p.name || ': ' || a.attname as name
       from (${policies}) p
       join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = p.oid
         and d.refclassid = 'pg_class'::regclass and d.refobjid = p.polrelid and d.refobjsubid > 0
       join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
-      where not exists (select from pg_index i where i.indrelid = p.polrelid and i.indkey[0] = a.attnum)`,
+      where p.polpermissive
+        and not exists (select from pg_index i where i.indrelid = p.polrelid and i.indkey[0] = a.attnum)`,
     breach: "alter policy users_select_self on public.users using (name = 'Ana')",
   },
   // A function with a body in SQL's own syntax looked its names up when it was made.
@@ -416,6 +418,8 @@ interface Call {
 
 const owners = `array['${ids.USER}', '${ids.WORKSPACE}', '${ids.SYSTEM}']::uuid[]`;
 
+const says = (answer: unknown) => ({ withoutClaims: [{ answer }], asStranger: [{ answer }] });
+
 const calls: Record<string, Call> = {
   "current_user_id()": {
     role: "keyrow_user",
@@ -459,6 +463,22 @@ const calls: Record<string, Call> = {
     withoutClaims: "28000",
     asStranger: [],
   },
+  // What the policies ask of the token's limits, which have nobody's data.
+  "keyrow.is_limit(jsonb)": { role: "keyrow_user", call: "keyrow.is_limit('{}')", ...says(true) },
+  "keyrow.is_unlimited()": { role: "keyrow_user", call: "keyrow.is_unlimited()", ...says(true) },
+  "keyrow.is_within(text[],text,text,uuid)": {
+    role: "keyrow_user",
+    call: "keyrow.is_within(array['^$'], 'github', 'mine', null)",
+    ...says(false),
+  },
+  "keyrow.limit_patterns(text)": { role: "keyrow_user", call: "keyrow.limit_patterns('read')", ...says([]) },
+  "keyrow.limit_workspace_ids()": {
+    role: "keyrow_user",
+    call: "keyrow.limit_workspace_ids()",
+    withoutClaims: [],
+    asStranger: [],
+  },
+  "keyrow.limits()": { role: "keyrow_user", call: "keyrow.limits()", ...says(null) },
   // The server's own, of which no request has any: counts, the ids of a key's first rows, and no answer at all.
   "keyrow.key_census()": {
     role: "keyrow_authenticator",

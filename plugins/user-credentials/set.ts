@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
 import { KeyrowError } from "../../src/errors.ts";
 import type { EncryptedColumn } from "../encrypted-columns/column.ts";
 import type { EncryptedColumnsOptions } from "../encrypted-columns/options.ts";
@@ -40,13 +41,17 @@ export async function setCredential(
   if (input.scope === "WORKSPACE" && input.workspaceId == null) {
     throw new KeyrowError("VALIDATION", { message: "A WORKSPACE credential needs a workspaceId." });
   }
+  let unwritten: Row | undefined;
   for (let round = 0; round < MAX_ROUNDS; round++) {
     const existing = await find(input, context);
+    // Nobody came between: the policies let the row be seen, and not be written.
+    if (existing !== undefined && isDeepStrictEqual(existing, unwritten)) throw new KeyrowError("FORBIDDEN");
     const done =
       existing === undefined
         ? await create(encrypted, input, context, options)
         : await renew(encrypted, existing, input, context, options);
     if (done !== undefined) return done;
+    unwritten = existing;
   }
   throw new KeyrowError("CONFLICT", {
     message: "A credential of this provider and name exists already, in another scope or not visible to you.",

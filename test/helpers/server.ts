@@ -10,7 +10,7 @@ import { secretKey } from "../../src/jwt-key.ts";
 import { createLog, redirectConsole } from "../../src/log.ts";
 import type { Metrics } from "../../src/metrics.ts";
 import { serve } from "../../src/serve.ts";
-import { createSigner } from "../../src/token.ts";
+import { createSigner, type TokenRequest } from "../../src/token.ts";
 import { localKey } from "../cipher/contract.ts";
 import { createTestDatabase, type TestDatabase } from "./database.ts";
 
@@ -39,7 +39,7 @@ export interface TestServer {
   readonly cipherCalls: { seal: number[]; open: number[] };
   /** What tokens are signed with, for those that `token` does not make. */
   readonly secret: string;
-  token(userId: string, claims?: { email?: string; name?: string; expiresIn?: number }): string;
+  token(userId: string, claims?: Partial<Omit<TokenRequest, "userId">>): string;
   /** Sends a query as a user; null sends no token. */
   // biome-ignore lint/suspicious/noExplicitAny: an answer has the form that the query asks for.
   query<T = any>(userId: string | null, query: string, variables?: Record<string, unknown>): Promise<Answer<T>>;

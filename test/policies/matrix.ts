@@ -35,6 +35,18 @@ const never: Cells = [no, no, no, no, no];
 const unknown: Cells = [[0, "28000"], [no, "28000"], [0, "28000"], [0, "28000"], "28000"];
 /** A claim that is no UUID is an error as soon as a policy reads it. */
 const malformed: Cells = [[0, "22P02"], [no, "22P02"], [0, "22P02"], [0, "22P02"], "22P02"];
+/** Limits that can't be understood are an error as soon as a policy reads them. */
+const senseless: Cells = [
+  [0, "28000"],
+  [no, "28000"],
+  [0, "28000"],
+  [0, "28000"],
+  [0, "28000"],
+];
+const notTheirs: Cells = [0, 1, 0, 0, 0];
+const listed: Cells = [1, no, 0, 0, 0];
+const revealed: Cells = [1, no, 0, 0, 1];
+const written: Cells = [1, 1, 1, 1, 0];
 /** Everything but the ciphertext by the reveal function, which is the API's; `systemRevealers` has the other one. */
 const maintenance: Cells = [1, 1, 1, 1, no];
 /** It reads every row, and may change its ciphertext, but nothing else. */
@@ -56,6 +68,29 @@ export const matrix: Readonly<Record<PersonaName, Readonly<Record<Scope, Cells>>
   "DB admin": { USER: maintenance, WORKSPACE: maintenance, SYSTEM: maintenance },
   worker: { USER: worker, WORKSPACE: worker, SYSTEM: worker },
   "table owner": { USER: maintenance, WORKSPACE: maintenance, SYSTEM: maintenance },
+  // Limits take away and never give. The insert is of github/new, and under USER scope of no workspace.
+  "owner, github/* only": { USER: everything, WORKSPACE: nothing, SYSTEM: nothing },
+  "owner, other credentials only": { USER: nothing, WORKSPACE: nothing, SYSTEM: nothing },
+  "owner, to read": { USER: listed, WORKSPACE: nothing, SYSTEM: nothing },
+  "owner, to reveal github/mine": { USER: revealed, WORKSPACE: nothing, SYSTEM: nothing },
+  "owner, to write": { USER: written, WORKSPACE: nothing, SYSTEM: nothing },
+  "owner, in the team": { USER: [1, no, 1, 1, 1], WORKSPACE: nothing, SYSTEM: nothing },
+  "owner, in another team": { USER: nothing, WORKSPACE: nothing, SYSTEM: nothing },
+  "admin, github/* only": { USER: notTheirs, WORKSPACE: everything, SYSTEM: nothing },
+  "admin, other credentials only": { USER: nothing, WORKSPACE: nothing, SYSTEM: nothing },
+  "admin, to read": { USER: nothing, WORKSPACE: listed, SYSTEM: nothing },
+  "admin, to reveal */deploy": { USER: nothing, WORKSPACE: revealed, SYSTEM: nothing },
+  "admin, to write": { USER: notTheirs, WORKSPACE: written, SYSTEM: nothing },
+  "admin, to reveal and write github/dep*": { USER: nothing, WORKSPACE: [1, no, 1, 1, 1], SYSTEM: nothing },
+  "admin, in the team": { USER: nothing, WORKSPACE: everything, SYSTEM: nothing },
+  "admin, in another team": { USER: nothing, WORKSPACE: nothing, SYSTEM: nothing },
+  "admin, no action": { USER: nothing, WORKSPACE: nothing, SYSTEM: nothing },
+  "admin, no credential": { USER: nothing, WORKSPACE: nothing, SYSTEM: nothing },
+  "admin, limits that hold together": { USER: nothing, WORKSPACE: listed, SYSTEM: nothing },
+  "admin, a limit of nothing": { USER: notTheirs, WORKSPACE: everything, SYSTEM: nothing },
+  "stranger, without limits on anything": { USER: notTheirs, WORKSPACE: nothing, SYSTEM: nothing },
+  "admin, an unknown limit": { USER: senseless, WORKSPACE: senseless, SYSTEM: senseless },
+  "admin, no limits in the list": { USER: senseless, WORKSPACE: senseless, SYSTEM: senseless },
 };
 
 /** Who reveals a SYSTEM credential, by a function of its own; to all others it is refused. USER and WORKSPACE rows it never gives. */

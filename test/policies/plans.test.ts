@@ -4,6 +4,7 @@ import pg from "pg";
 import { loadTeams } from "../../bench/teams.ts";
 import { createSession } from "../../src/session.ts";
 import { withConnection } from "../../src/setup.ts";
+import type { Claims } from "../../src/token.ts";
 import { startTestServer } from "../helpers/server.ts";
 
 // How the queries that the API sends are planned, policies and all: their shape, and no times. On some thousand rows a
@@ -84,7 +85,7 @@ async function run(
   userId: string,
   { text, values }: Statement,
   mode: (typeof modes)[number],
-  breach = "",
+  { breach = "", limits }: { readonly breach?: string; readonly limits?: Claims["limits"] } = {},
 ): Promise<Ran> {
   return withConnection(server.database.url("postgres"), async (client) => {
     const plans: Node[] = [];
@@ -103,7 +104,9 @@ async function run(
       set local plan_cache_mode = ${mode};
       set local client_min_messages = log`);
     const settings = JSON.stringify(
-      Object.entries(createSession({ statementMs: 10_000 })({ userId, expiresAt: 0 }, "plans")),
+      Object.entries(
+        createSession({ statementMs: 10_000 })({ userId, expiresAt: 0, ...(limits && { limits }) }, "plans"),
+      ),
     );
     await client.query("select set_config(el->>0, el->>1, true) from json_array_elements($1::json) el", [settings]);
     await client.query({ name: "planned", text, values: values ?? [] });
@@ -136,11 +139,12 @@ function faults({ nodes, calls }: Ran, by: readonly string[]): string[] {
     used.length === 0 && "it uses no index",
     used.some((node) => !by.includes(leading.get(node["Index Name"] ?? "") as string)) && "it uses another index",
     // What is evaluated once stands beside the plan as an InitPlan, and conditions name it as such.
-    /current_setting|current_user_id|workspace_ids|is_workspace_admin/.test(conditions) &&
+    /current_setting|current_user_id|workspace_ids|is_workspace_admin|is_unlimited|limit_patterns/.test(conditions) &&
       "it asks row by row who asks",
     !conditions.includes("(InitPlan ") && "nothing is evaluated beforehand",
     initial.some((node) => node["Actual Loops"] > 1) && "something is evaluated again",
-    Object.entries(calls).some(([name, times]) => /workspace/.test(name) && times > 1) &&
+    // Which patterns hold is asked once for each policy: the list's, and in a function the reveal's.
+    Object.entries(calls).some(([name, times]) => /workspace|limit_patterns/.test(name) && times > 1) &&
       "a policy's function is called again",
   ].filter((fault) => fault !== false);
 }
@@ -213,8 +217,33 @@ test.serial("what a policy asks of workspaces is called for a page of rows, and 
   }
 });
 
+const limits = [{ credentials: ["github/*", "*/deploy"], actions: ["read", "reveal"] }] as const;
+
+for (const [title, request] of Object.entries(requests)) {
+  test.serial(`${title} by a limited token is by index, and its limits are read once`, async (t) => {
+    const statements = await sent(people.admin, request.query, { id: request.id && people[request.id] });
+    for (const mode of modes) {
+      for (const statement of statements) {
+        const ran = await run(people.admin, statement, mode, { limits });
+        t.deepEqual(faults(ran, request.by), [], mode);
+        t.is(ran.calls.limit_patterns, 1);
+      }
+    }
+  });
+}
+
+test.serial("a token without limits pays for one call in a statement, however many rows it reads", async (t) => {
+  const [statement] = await sent(people.admin, "query { userCredentials(first: 50) { nodes { name } } }", {});
+  for (const mode of modes) {
+    const { calls } = await run(people.admin, statement as Statement, mode);
+    t.is(calls.is_unlimited, 1);
+    t.is(calls.limit_patterns, undefined);
+  }
+});
+
 const userAccess = "alter policy user_credentials_user_access on public.user_credentials using";
 const workspaceAccess = "alter policy user_credentials_workspace_access on public.user_credentials using";
+const limitedSelect = "alter policy user_credentials_select_limited on public.user_credentials using";
 const breaches: ReadonlyArray<[title: string, breach: string, faults: readonly string[]]> = [
   [
     "no index by user",
@@ -224,29 +253,30 @@ const breaches: ReadonlyArray<[title: string, breach: string, faults: readonly s
          where i.indrelid = 'public.user_credentials'::regclass and a.attname = 'user_id'
        loop execute format('drop index %s', index); end loop;
      end $$`,
-    ["it uses another index"],
+    ["it reads the whole table", "it uses no index"],
   ],
   [
     "a bare call of who is asking",
     `${userAccess} (scope = 'USER' and user_id = public.current_user_id())`,
-    ["it asks row by row who asks"],
+    ["it reads the whole table", "it uses no index", "it asks row by row who asks"],
   ],
   [
     "a list of workspaces that is no array",
     `${workspaceAccess} (scope = 'WORKSPACE' and workspace_id in (select keyrow.admin_workspace_ids()))`,
-    ["it uses another index"],
+    ["it reads a whole index"],
   ],
   [
     "the specification's own words",
     `${workspaceAccess} (scope = 'WORKSPACE' and public.is_workspace_admin(workspace_id, public.current_user_id()))`,
-    ["it uses another index", "it asks row by row who asks", "a policy's function is called again"],
+    ["it reads a whole index", "it asks row by row who asks", "a policy's function is called again"],
   ],
+  ["limits that are asked for row by row", `${limitedSelect} (keyrow.is_unlimited())`, ["it asks row by row who asks"]],
 ];
 
 for (const [title, breach, expected] of breaches) {
   test.serial(`a breach is seen: ${title}`, async (t) => {
     const [statement] = await sent(people.admin, `query { ${page()} }`, {});
-    const ran = await run(people.admin, statement as Statement, "force_custom_plan", breach);
+    const ran = await run(people.admin, statement as Statement, "force_custom_plan", { breach });
     t.deepEqual(faults(ran, ["user_id", "workspace_id"]), expected);
   });
 }

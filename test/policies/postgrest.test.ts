@@ -49,10 +49,11 @@ const keyId = "local:20260101-0000000a";
 function claimsOf(who: Persona): Array<Record<string, unknown>> {
   const role = who.role ?? who.login;
   if (who.user === null) return [{ role }, { role, sub: null, user_id: null }, { role, sub: "", user_id: "" }];
+  const keyrow = who.limits === undefined ? {} : { keyrow: who.limits };
   return [
-    { role, sub: who.user, aud: "keyrow", exp: 4102444800 },
-    { role, user_id: who.user },
-    { role, user_id: who.user, sub: ids.stranger },
+    { role, sub: who.user, aud: "keyrow", exp: 4102444800, ...keyrow },
+    { role, user_id: who.user, ...keyrow },
+    { role, user_id: who.user, sub: ids.stranger, ...keyrow },
   ];
 }
 

@@ -141,11 +141,13 @@ test("the policy holds by itself: a function of keyrow_reveal that asks nothing 
   await inWorld(pool, async (s) => {
     await s.run(naive);
     const look = "select keyrow.naive()";
-    // Who can't use the schema, and whose claims can't be read.
+    // Who can't use the schema, and whose claims or limits can't be read.
     const others: Partial<Record<PersonaName, Outcome>> = {
       "DB admin": 1,
       anonymous: "42501",
       "malformed claims": "22P02",
+      "admin, an unknown limit": "28000",
+      "admin, no limits in the list": "28000",
     };
     for (const name of Object.keys(personas) as PersonaName[]) {
       const came = await s.try(personas[name], look);

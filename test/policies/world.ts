@@ -61,9 +61,13 @@ export interface Persona {
   readonly role?: string;
   /** Null: no claims are set. */
   readonly user: string | null;
+  /** What the token is limited to; absent: it has no limits. */
+  readonly limits?: unknown;
 }
 
 const api = (user: string | null): Persona => ({ login: "keyrow_authenticator", role: "keyrow_user", user });
+const owner = (limits: unknown): Persona => ({ ...api(ids.ana), limits });
+const admin = (limits: unknown): Persona => ({ ...api(ids.workspaceAdmin), limits });
 
 const everybody = {
   owner: api(ids.ana),
@@ -79,6 +83,31 @@ const everybody = {
   "DB admin": { login: "postgres", role: "keyrow_admin", user: null },
   worker: { login: "keyrow_worker", user: null },
   "table owner": { login: "keyrow_migrate", role: "keyrow_owner", user: null },
+  "owner, github/* only": owner({ credentials: ["github/*"] }),
+  "owner, other credentials only": owner({ credentials: ["github/deploy", "gitlab/*", "git*b/m", "GitHub/*"] }),
+  "owner, to read": owner({ actions: ["read"] }),
+  "owner, to reveal github/mine": owner({ credentials: ["github/mine"], actions: ["reveal"] }),
+  "owner, to write": owner({ actions: ["write"] }),
+  "owner, in the team": owner({ workspace: ids.team }),
+  "owner, in another team": owner({ workspace: ids.otherTeam }),
+  "admin, github/* only": admin({ credentials: ["github/*"] }),
+  "admin, other credentials only": admin({ credentials: ["github/mine", "*/deploy?", "_ithub/deploy", "github/d.*"] }),
+  "admin, to read": admin({ actions: ["read"] }),
+  "admin, to reveal */deploy": admin({ credentials: ["*/deploy"], actions: ["reveal"] }),
+  "admin, to write": admin({ actions: ["write"] }),
+  "admin, to reveal and write github/dep*": admin({ credentials: ["github/dep*"], actions: ["reveal", "write"] }),
+  "admin, in the team": admin({ workspace: ids.team }),
+  "admin, in another team": admin({ workspace: ids.otherTeam }),
+  "admin, no action": admin({ actions: [] }),
+  "admin, no credential": admin({ credentials: [] }),
+  "admin, limits that hold together": admin([
+    { credentials: ["github/*"], actions: ["reveal"] },
+    { actions: ["write"] },
+  ]),
+  "admin, a limit of nothing": admin({}),
+  "stranger, without limits on anything": { ...api(ids.stranger), limits: {} },
+  "admin, an unknown limit": admin({ credential: ["github/*"] }),
+  "admin, no limits in the list": admin([]),
 } as const satisfies Record<string, Persona>;
 
 /** The name of somebody in the policy matrix. */
@@ -90,14 +119,21 @@ export const personas: Readonly<Record<PersonaName, Persona>> = everybody;
 /** How claims are set: by the server, or by PostgREST. */
 export type Convention = "keyrow" | "postgrest";
 
+/** What the setting keyrow.limits says of a persona. */
+export function limitsOf({ limits }: Persona): string {
+  return limits === undefined ? "none" : JSON.stringify(Array.isArray(limits) ? limits : [limits]);
+}
+
 /** Takes the persona's role and sets its claims, until the transaction ends. */
 export async function become(client: pg.ClientBase, who: Persona, convention: Convention = "keyrow"): Promise<void> {
   if (who.role) await client.query(`set local role ${who.role}`);
-  const [setting, value] =
+  // Undefined limits are left out.
+  const claims = JSON.stringify({ sub: who.user, role: who.role, keyrow: who.limits });
+  const settings =
     convention === "keyrow"
-      ? ["jwt.claims.user_id", who.user ?? ""]
-      : ["request.jwt.claims", who.user === null ? "" : JSON.stringify({ sub: who.user, role: who.role })];
-  await client.query("select set_config($1, $2, true)", [setting, value]);
+      ? { "jwt.claims.user_id": who.user ?? "", "keyrow.limits": limitsOf(who) }
+      : { "request.jwt.claims": who.user === null ? "" : claims };
+  for (const entry of Object.entries(settings)) await client.query("select set_config($1, $2, true)", entry);
 }
 
 /** Runs `work` in a transaction that is rolled back, whatever happens. */
@@ -139,7 +175,8 @@ export class Sandbox {
       reset session authorization;
       reset role;
       set local jwt.claims.user_id = '';
-      set local request.jwt.claims = ''`);
+      set local request.jwt.claims = '';
+      set local keyrow.limits = ''`);
   }
 
   /** Becomes somebody, with the login they come in through. */
