@@ -13,7 +13,7 @@ import { readConfig } from "../src/config.ts";
 import { createLog } from "../src/log.ts";
 import { maskValue } from "../src/mask.ts";
 import { interruption } from "../src/signals.ts";
-import { type Claims, createVerifier, issuerOf } from "../src/token.ts";
+import { type Claims, claimsFor, createVerifier, issuerOf } from "../src/token.ts";
 import { createToucher } from "../src/touch.ts";
 import type { Task } from "./operations.ts";
 import { settingsOf, transact } from "./transactions.ts";
@@ -73,7 +73,8 @@ await pool.end();
 process.exit();
 
 async function serve(request: IncomingMessage): Promise<object> {
-  const claims = await verify(request.headersDistinct.authorization);
+  const bearer = await verify(request.headersDistinct.authorization);
+  const claims = claimsFor(bearer, bearer.subject);
   const task = (await readJsonBody(request, config.limits.bodyBytes)) as Task;
   const client = await pool.connect();
   try {

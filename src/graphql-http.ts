@@ -8,7 +8,7 @@ import type { Limits } from "./limits.ts";
 import type { Log } from "./log.ts";
 import { accepted, GRAPHQL_RESPONSE, isJson, isPlain } from "./negotiation.ts";
 import { presentError } from "./present.ts";
-import type { Claims } from "./token.ts";
+import type { Bearer, Claims } from "./token.ts";
 import type { Turns } from "./turns.ts";
 
 /** What answers a GraphQL request. */
@@ -17,8 +17,10 @@ export interface GraphQLParts {
   /** How many requests run at once. */
   readonly turns: Turns;
   /** Throws UNAUTHENTICATED; UNAVAILABLE where the keys for it can't be fetched. */
-  readonly verify: (authorization: string | readonly string[] | undefined) => Promise<Claims>;
-  /** Makes the user's row where it is missing; absent where users are not provisioned. */
+  readonly verify: (authorization: string | readonly string[] | undefined) => Promise<Bearer>;
+  /** Tells which user a bearer is; throws UNAUTHENTICATED for a stranger. */
+  readonly identify: (bearer: Bearer) => Promise<Claims>;
+  /** Makes the row of a user whose token names them by id, where it is missing; absent where users are not provisioned. */
   readonly provision: ((claims: Claims, requestId: string) => Promise<void>) | undefined;
   readonly limits: Pick<Limits, "bodyBytes" | "answerBytes">;
 }
@@ -31,7 +33,7 @@ export async function serveGraphQL(
   log: Log,
 ): Promise<Answer> {
   // Before anything is read of the request itself.
-  const claims = await parts.verify(request.headersDistinct.authorization);
+  const bearer = await parts.verify(request.headersDistinct.authorization);
   if (!isJson(request.headers)) return refused(415, "Send the request as application/json in UTF-8.", log);
   if (!isPlain(request.headers)) {
     return refused(415, "Send the request as it is, without a Content-Encoding.", log, {
@@ -43,10 +45,12 @@ export async function serveGraphQL(
     return refused(406, "Answers are application/graphql-response+json or application/json.", log);
   }
   // A turn comes first: bodies that wait would fill the memory.
-  const giveBack = await parts.turns.take(claims.userId).catch((error: unknown) => tooMany(error, log));
+  const giveBack = await parts.turns
+    .take(`${bearer.issuer.name} ${bearer.subject}`)
+    .catch((error: unknown) => tooMany(error, log));
   if (typeof giveBack !== "function") return giveBack;
   try {
-    const answer = toAnswer(await run(parts, request, claims, requestId, log), type, parts.limits.answerBytes, log);
+    const answer = toAnswer(await run(parts, request, bearer, requestId, log), type, parts.limits.answerBytes, log);
     // Answers that nobody reads fill the memory, too.
     return { ...answer, over: giveBack };
   } catch (error) {
@@ -69,12 +73,13 @@ function toAnswer(executed: GraphQLAnswer, type: string, mostBytes: number, log:
 async function run(
   parts: GraphQLParts,
   request: IncomingMessage,
-  claims: Claims,
+  bearer: Bearer,
   requestId: string,
   log: Log,
 ): Promise<GraphQLAnswer> {
+  const claims = await parts.identify(bearer);
   const body = graphqlRequest(await readJsonBody(request, parts.limits.bodyBytes));
-  await parts.provision?.(claims, requestId);
+  if (bearer.issuer.subjects === "uuid") await parts.provision?.(claims, requestId);
   return parts.execute(body, claims, requestId, log);
 }
 

@@ -1,6 +1,9 @@
 import type pg from "pg";
 import { KeyrowError } from "./errors.ts";
 
+/** What the migrations let the server's login call, in the schema keyrow. */
+const callable = ["key_census", "key_rows", "touch", "identified_user", "provision_identity"];
+
 // What has been granted to the login by name, less what the setup and the migrations grant to the server's. Each as
 // `grant` and `revoke` write it.
 const grantedToIt = `
@@ -24,7 +27,7 @@ const grantedToIt = `
       format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)) f (name),
       pg_catalog.aclexplode(p.proacl) acl
     where acl.grantee = r.oid and p.proowner <> r.oid
-      and (n.nspname, p.proname) not in (('keyrow', 'key_census'), ('keyrow', 'key_rows'), ('keyrow', 'touch'))
+      and (n.nspname <> 'keyrow' or p.proname not in (${callable.map((name) => `'${name}'`).join(", ")}))
   union all
   select 'create on schema ' || quote_ident(n.nspname)
     from pg_catalog.pg_namespace n, pg_catalog.aclexplode(n.nspacl) acl

@@ -12,6 +12,7 @@ import { graphiqlPage } from "./graphiql.ts";
 import { createExecutor } from "./graphql.ts";
 import { checkIdentity } from "./identity.ts";
 import type { ListedIssuer } from "./issuers/file.ts";
+import { checkProvisioning, createIdentifier } from "./issuers/identify.ts";
 import { openIssuers } from "./issuers/open.ts";
 import { documentCache, MAX_WAITING } from "./limits.ts";
 import type { Log } from "./log.ts";
@@ -64,6 +65,7 @@ export async function serve(config: Config, parts: ServeParts): Promise<Serving>
     await checkRights(pool);
     await checkSchema(pool);
     await checkIdentity(pool, { userSetting: config.userSetting, ...config.limits });
+    await checkProvisioning(pool, parts.issuers);
     await checkKeys(pool, config, parts);
     return await serveOn(pool, config, parts);
   } catch (error) {
@@ -123,6 +125,7 @@ async function serveOn(pool: pg.Pool, config: Config, parts: ServeParts): Promis
       limits,
       cors: createCors(config.corsOrigins),
       verify: createVerifier([...(rules === undefined ? [] : [issuerOf(rules)]), ...issuers.issuers]),
+      identify: createIdentifier(pool, limits.requestMs),
       provision: config.jwt.provision ? createProvisioner(pool, session, limits.requestMs) : undefined,
       checks: {
         database: () => isAlive(pool),

@@ -30,6 +30,16 @@ export interface Claims {
   readonly limits?: readonly Limit[];
 }
 
+/** What a valid token says of whoever brings it, before anybody is looked up. */
+export interface Bearer {
+  readonly issuer: Issuer;
+  /** Who that is at the issuer: a UUID in lower case where it is a user's id, else 1 to 255 characters. */
+  readonly subject: string;
+  readonly claims: Omit<Claims, "userId">;
+  /** All claims that are texts, numbers or booleans, as texts, but those that PostgreSQL could not store. */
+  readonly said: Readonly<Record<string, string>>;
+}
+
 /** What `keyrow token` asks for; `expiresIn` in seconds. */
 export interface TokenRequest {
   readonly userId: string;
@@ -47,6 +57,7 @@ const MAX_DATE = 253_402_300_799;
 // RFC 6750, section 2.1, with the letters of a JWT alone. ASCII, so characters are bytes.
 const bearer = /^bearer +([\w.-]+)$/i;
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+const anySubject = /^[^\p{Cc}\p{Cs}]{1,255}$/u;
 const emailAddress = /^[^\s\p{C}@]{1,64}@[^\s\p{C}@]{1,189}$/u;
 const personName = /^[^\p{Cc}\p{Cs}]{1,200}$/u;
 
@@ -63,7 +74,7 @@ export function issuerOf({ key, ...rules }: TokenRules): Issuer {
 export function createVerifier(
   issuers: readonly Issuer[],
   now: () => number = Date.now,
-): (authorization: string | readonly string[] | undefined) => Promise<Claims> {
+): (authorization: string | readonly string[] | undefined) => Promise<Bearer> {
   const issuerFor = chooser(issuers);
   return async (authorization) => {
     try {
@@ -77,7 +88,12 @@ export function createVerifier(
         clockTimestamp: Math.floor(now() / 1000),
         clockTolerance: CLOCK_TOLERANCE_SECONDS,
       });
-      return claimsOf(claims, issuer.userClaim);
+      return {
+        issuer,
+        subject: subjectOf(claims[issuer.userClaim], issuer),
+        claims: claimsOf(claims),
+        said: saidBy(claims),
+      };
     } catch (error) {
       if (error instanceof KeyrowError && error.code === "UNAVAILABLE") throw error;
       // No cause either: what it says would end up beside the token's user in somebody's log or answer.
@@ -182,23 +198,39 @@ function parseObject(bytes: Buffer): Record<string, unknown> {
   return Object.assign(Object.create(null), value);
 }
 
-/** What jsonwebtoken leaves unchecked: that `exp` is there, that dates are dates, and the form of `aud` and the user. */
-function claimsOf(payload: Record<string, unknown>, userClaim: string): Claims {
+/** The claims of a bearer who is this user. */
+export function claimsFor({ claims }: Bearer, userId: string): Claims {
+  return Object.freeze({ userId, ...claims });
+}
+
+function subjectOf(value: unknown, { subjects }: Issuer): string {
+  const form = subjects === "uuid" ? uuid : anySubject;
+  if (typeof value !== "string" || !form.test(value)) throw new Error("not a user");
+  return subjects === "uuid" ? value.toLowerCase() : value;
+}
+
+function saidBy(payload: Record<string, unknown>): Readonly<Record<string, string>> {
+  const entries = Object.entries(payload)
+    .filter(([, value]) => ["string", "number", "boolean"].includes(typeof value))
+    .map(([name, value]) => [name, String(value)] as const)
+    .filter((entry) => entry.every((text) => text.isWellFormed() && !text.includes("\0")));
+  return Object.fromEntries(entries);
+}
+
+/** What jsonwebtoken leaves unchecked: that `exp` is there, that dates are dates, and the form of `aud`. */
+function claimsOf(payload: Record<string, unknown>): Bearer["claims"] {
   const { exp, nbf, iat, aud, email, name, email_verified: verified = true } = payload;
   if (!isDate(exp)) throw new Error("no expiry");
   if ((nbf !== undefined && !isDate(nbf)) || (iat !== undefined && !isDate(iat))) throw new Error("not a date");
   if (Array.isArray(aud) && !aud.every((one) => typeof one === "string")) throw new Error("not an audience");
-  const userId = payload[userClaim];
-  if (typeof userId !== "string" || !uuid.test(userId)) throw new Error("not a user");
-  return Object.freeze({
-    userId: userId.toLowerCase(),
+  return {
     expiresAt: exp,
     // Some issuers write the words "true" and "false".
     ...(typeof email === "string" && emailAddress.test(email) && String(verified) === "true" && { email }),
     ...(typeof name === "string" && personName.test(name) && { name }),
     // A limit that can't be understood must not be taken for none.
     ...(LIMITS_CLAIM in payload && { limits: parseLimits(payload[LIMITS_CLAIM]) }),
-  });
+  };
 }
 
 function isDate(value: unknown): value is number {

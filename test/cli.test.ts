@@ -89,7 +89,7 @@ const misuses: Array<[title: string, args: string[], expected: RegExp]> = [
   [
     "help on nothing there is",
     ["help", "nothing"],
-    /^error: there is no help on this\nhint: ask for start, serve, worker, migrate, setup, adopt, token, keys, rewrap, system, handover, db or/,
+    /^error: there is no help on this\nhint: ask for start, serve, worker, migrate, setup, adopt, token, keys, rewrap, system, identity, handover, db or/,
   ],
   ["a year", ["token", "--user", ana, "--expires", "1y"], /^error: the value of --expires is not a duration\nhint: /],
 ];
@@ -163,11 +163,11 @@ test("token signs with the data directory's secret, as long as was asked for", a
     user === "ana@example.com" ? { id: ana } : undefined,
   );
   const claims = await createVerifier([issuerOf({ ...config.jwt, key: secretKey(jwtSecret) })])(`Bearer ${token}`);
-  t.is(claims.userId, ana);
-  t.true(Math.abs(claims.expiresAt - Date.now() / 1000 - 15 * 60) < 60);
+  t.is(claims.subject, ana);
+  t.true(Math.abs(claims.claims.expiresAt - Date.now() / 1000 - 15 * 60) < 60);
   // The same text as JWT_SECRET is the same key.
   const given = readConfig({ JWT_SECRET: jwtSecret });
-  t.is((await createVerifier([issuerOf({ ...given.jwt, key: secretKey(jwtSecret) })])(`Bearer ${token}`)).userId, ana);
+  t.is((await createVerifier([issuerOf({ ...given.jwt, key: secretKey(jwtSecret) })])(`Bearer ${token}`)).subject, ana);
 });
 
 test("token is for users that exist alone", async (t) => {

@@ -70,7 +70,8 @@ test("neither what everybody may nor what the authenticator is granted is too mu
   const granted = (login: string) => `${member(login)};
     grant usage on schema keyrow, graphile_migrate to ${login};
     grant select on graphile_migrate.migrations to ${login};
-    grant execute on routine keyrow.key_census(), keyrow.key_rows(text), keyrow.touch(uuid[]) to ${login};
+    grant execute on routine keyrow.key_census(), keyrow.key_rows(text), keyrow.touch(uuid[]),
+      keyrow.identified_user(text, text), keyrow.provision_identity(text, text, jsonb) to ${login};
     grant connect on database ${database.name} to ${login}`;
   t.is(await check("granted", "noinherit", granted), undefined);
 });

@@ -492,6 +492,19 @@ const calls: Record<string, Call> = {
     withoutClaims: [],
     asStranger: [],
   },
+  "keyrow.identified_user(text,text)": {
+    role: "keyrow_authenticator",
+    call: "keyrow.identified_user('https://id.example', 'nobody')",
+    withoutClaims: [{ answer: null }],
+    asStranger: [{ answer: null }],
+  },
+  // A new user, who is nobody else.
+  "keyrow.provision_identity(text,text,jsonb)": {
+    role: "keyrow_authenticator",
+    call: `keyrow.provision_identity('https://id.example', 'nobody', '{}') not in ('${ids.ana}', '${ids.stranger}')`,
+    withoutClaims: [{ answer: true }],
+    asStranger: [{ answer: true }],
+  },
   "keyrow.touch(uuid[])": {
     role: "keyrow_authenticator",
     call: `keyrow.touch(${owners})`,

@@ -12,7 +12,7 @@ import jwt from "jsonwebtoken";
 import { KeyrowError } from "../src/errors.ts";
 import { fixedKey, type Issuer } from "../src/issuers/issuer.ts";
 import { type JwtKey, publicKey, secretKey } from "../src/jwt-key.ts";
-import { createSigner, createVerifier, issuerOf, type TokenRules, verifyJws } from "../src/token.ts";
+import { claimsFor, createSigner, createVerifier, issuerOf, type TokenRules, verifyJws } from "../src/token.ts";
 
 const NOW = 1_800_000_000;
 const now = () => NOW * 1000;
@@ -28,7 +28,15 @@ const rules: TokenRules = {
   issuer: "https://id.example",
   userClaim: "sub",
 };
-const verifier = (one: TokenRules) => createVerifier([issuerOf(one)], now);
+const verifier = (...them: TokenRules[]) => claimed(them.map(issuerOf));
+/** The check, for subjects that are users' ids. */
+function claimed(issuers: readonly Issuer[]) {
+  const check = createVerifier(issuers, now);
+  return async (authorization: Parameters<typeof check>[0]) => {
+    const bearer = await check(authorization);
+    return claimsFor(bearer, bearer.subject);
+  };
+}
 const verify = verifier(rules);
 const verifyRsa = verifier({ ...rules, key: publicKey(pem(rsa.publicKey)) });
 const verifyEc = verifier({ ...rules, key: publicKey(pem(ec.publicKey)) });
@@ -276,7 +284,7 @@ const several = [
   listed("rsa", { keyFor: fixedKey(publicKey(pem(rsa.publicKey))) }),
   listed("ec", { keyFor: fixedKey(publicKey(pem(ec.publicKey))), userClaim: "uid" }),
 ];
-const byAnyOf = createVerifier(several, now);
+const byAnyOf = claimed(several);
 const by = (key: typeof rsa, claims: object) =>
   jwt.sign({ sub: ana, exp: NOW + 60, ...claims }, key.privateKey, { algorithm: key === rsa ? "RS256" : "ES256" });
 
@@ -313,10 +321,57 @@ for (const [title, one, isTaken] of chosen) {
 }
 
 test("a listed issuer's tokens are its own, where the settings take any other", async (t) => {
-  const any = createVerifier([issuerOf({ ...rules, issuer: undefined }), ...several.slice(1)], now);
+  const any = claimed([issuerOf({ ...rules, issuer: undefined }), ...several.slice(1)]);
   t.is((await any(bearer(signed({ iss: "https://other.example" })))).userId, ana);
   t.is((await any(bearer(by(rsa, { iss: "https://rsa.example", aud: "rsa" })))).userId, ana);
   await t.throwsAsync(any(bearer(signed({ iss: "https://rsa.example" }))), { message: "A valid token is required." });
+});
+
+const subjects: Array<[title: string, subject: string]> = [
+  ["Auth0", "auth0|5f7c8ec7c33c6c004bbafe82"],
+  ["Keycloak", "f:0ef6bd5c-1a0b-4e0e-9a3a-5f6f9f7a1b2c:ana"],
+  ["GitHub Actions", "repo:acme/app:ref:refs/heads/main"],
+  ["a user's id in capitals, which is another text", ana.toUpperCase()],
+  ["255 letters", "x".repeat(255)],
+];
+const anybody = createVerifier([{ ...issuerOf(rules), subjects: "identities" }], now);
+for (const [title, subject] of subjects) {
+  test(`a subject that is no user's id is taken as it stands: ${title}`, async (t) => {
+    t.is((await anybody(bearer(signed({ sub: subject })))).subject, subject);
+  });
+}
+const noSubjects = ["", "x".repeat(256), "a\n", "a\u0000", "\ud800", 1, null, ["a"], { a: 1 }, undefined];
+for (const subject of noSubjects) {
+  test(`a subject is one text without controls, and never ${JSON.stringify(subject)?.slice(0, 20)}`, async (t) => {
+    await t.throwsAsync(anybody(bearer(signed({ sub: subject }))), { message: "A valid token is required." });
+  });
+}
+
+test("what a token says besides is told as texts, and what PostgreSQL can't store is left out", async (t) => {
+  const { said } = await anybody(
+    bearer(
+      signed({
+        sub: "x",
+        ref: "refs/heads/main",
+        run: 7,
+        pr: false,
+        list: ["a"],
+        none: null,
+        half: "\ud800",
+        nul: "\0",
+        __proto__: 1,
+      }),
+    ),
+  );
+  t.deepEqual(said, {
+    sub: "x",
+    aud: "keyrow",
+    iss: "https://id.example",
+    exp: String(NOW + 60),
+    ref: "refs/heads/main",
+    run: "7",
+    pr: "false",
+  });
 });
 
 test("what a key source throws is no more than any other refusal, but for keys that may still come", async (t) => {

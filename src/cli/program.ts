@@ -5,6 +5,7 @@ import { examples, helpWidth } from "./command.ts";
 import { db } from "./db.ts";
 import { handover } from "./handover.ts";
 import { help } from "./help.ts";
+import { identity } from "./identity.ts";
 import { keys } from "./keys.ts";
 import { migrate } from "./migrate.ts";
 import { rewrap } from "./rewrap.ts";
@@ -16,7 +17,22 @@ import { token } from "./token.ts";
 import { worker } from "./worker.ts";
 
 // A command's module is cheap: what it works with is imported by its action, so that help and typing errors are fast.
-const commands = [start, serve, worker, migrate, setup, adopt, token, keys, rewrap, system, handover, db, help];
+const commands = [
+  start,
+  serve,
+  worker,
+  migrate,
+  setup,
+  adopt,
+  token,
+  keys,
+  rewrap,
+  system,
+  identity,
+  handover,
+  db,
+  help,
+];
 
 /** The whole of `keyrow`; it throws a CommanderError instead of leaving the process. */
 export const program = new Command("keyrow")

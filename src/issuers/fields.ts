@@ -83,9 +83,10 @@ export const fields = {
     remedy: "give the name of one claim at the top level of the token",
   }),
   subjects: needed({
-    description: "How subjects become users. `uuid`: it is the user's id.",
-    parser: z.enum(["uuid"], "it is none of the ways there are"),
-    remedy: "give uuid",
+    description:
+      "How subjects become users. `uuid`: it is the user's id. `identities`: an admin says who it is, by `keyrow identity add`. `provision`: as that, and who comes for the first time gets a user of their own.",
+    parser: z.enum(["uuid", "identities", "provision"], "it is none of the ways there are"),
+    remedy: "give uuid, identities or provision",
   }),
 } as const;
 

@@ -13,8 +13,11 @@ export interface Issuer {
   readonly audience: string;
   /** The claim that names the user. */
   readonly userClaim: string;
-  /** `uuid`: it is the user's id. */
-  readonly subjects: "uuid";
+  /**
+   * `uuid`: it is the user's id. `identities`: who that is stands in keyrow.identities. `provision`: there as well, and
+   * who comes for the first time gets a user of their own.
+   */
+  readonly subjects: "uuid" | "identities" | "provision";
 }
 
 /** A key that is always the same. */
