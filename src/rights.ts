@@ -2,7 +2,15 @@ import type pg from "pg";
 import { KeyrowError } from "./errors.ts";
 
 /** What the migrations let the server's login call, in the schema keyrow. */
-const callable = ["key_census", "key_rows", "touch", "identified_user", "provision_identity"];
+const callable = [
+  "key_census",
+  "key_rows",
+  "touch",
+  "identified_user",
+  "provision_identity",
+  "identified_machines",
+  "is_machine",
+];
 
 // What has been granted to the login by name, less what the setup and the migrations grant to the server's. Each as
 // `grant` and `revoke` write it.

@@ -71,7 +71,8 @@ test("neither what everybody may nor what the authenticator is granted is too mu
     grant usage on schema keyrow, graphile_migrate to ${login};
     grant select on graphile_migrate.migrations to ${login};
     grant execute on routine keyrow.key_census(), keyrow.key_rows(text), keyrow.touch(uuid[]),
-      keyrow.identified_user(text, text), keyrow.provision_identity(text, text, jsonb) to ${login};
+      keyrow.identified_user(text, text), keyrow.provision_identity(text, text, jsonb),
+      keyrow.identified_machines(text, jsonb), keyrow.is_machine(uuid) to ${login};
     grant connect on database ${database.name} to ${login}`;
   t.is(await check("granted", "noinherit", granted), undefined);
 });

@@ -67,7 +67,7 @@ const rules: Record<string, Rule> = {
   "policies call functions once per statement: (select f()), never f()": {
     offenders: `select name from (${policies}) p
       where regexp_replace(expression, 'SELECT (public\\.|keyrow\\.)?\\w+\\((''\\w+''::text)?\\)', '', 'g')
-        ~ '\\m(current_user_id|is_workspace_admin|is_unlimited|limits|limit_patterns|current_setting|\\w+_ids)\\('`,
+        ~ '\\m(current_user_id|is_workspace_admin|is_unlimited|limits|limit_patterns|machine_workspace_id|current_setting|\\w+_ids)\\('`,
     breach: "alter policy users_select_self on public.users using (id = current_user_id())",
   },
   // A restrictive policy finds no rows: it looks at those that another has found.
@@ -505,6 +505,19 @@ const calls: Record<string, Call> = {
     withoutClaims: [{ answer: true }],
     asStranger: [{ answer: true }],
   },
+  "keyrow.identified_machines(text,jsonb)": {
+    role: "keyrow_authenticator",
+    call: `keyrow.identified_machines('https://id.example', '{"repository": "acme/app"}')`,
+    withoutClaims: [],
+    asStranger: [],
+  },
+  "keyrow.is_machine(uuid)": {
+    role: "keyrow_authenticator",
+    call: `keyrow.is_machine('${ids.ana}')`,
+    ...says(false),
+  },
+  "keyrow.machine_limit()": { role: "keyrow_user", call: "keyrow.machine_limit()", ...says(null) },
+  "keyrow.machine_workspace_id()": { role: "keyrow_user", call: "keyrow.machine_workspace_id()", ...says(null) },
   "keyrow.touch(uuid[])": {
     role: "keyrow_authenticator",
     call: `keyrow.touch(${owners})`,

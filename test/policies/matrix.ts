@@ -89,6 +89,16 @@ export const matrix: Readonly<Record<PersonaName, Readonly<Record<Scope, Cells>>
   "admin, limits that hold together": { USER: nothing, WORKSPACE: listed, SYSTEM: nothing },
   "admin, a limit of nothing": { USER: notTheirs, WORKSPACE: everything, SYSTEM: nothing },
   "stranger, without limits on anything": { USER: notTheirs, WORKSPACE: nothing, SYSTEM: nothing },
+  // No person: nothing of its own, of the team what it was given, to list and to reveal. No token gives it more.
+  machine: { USER: nothing, WORKSPACE: revealed, SYSTEM: nothing },
+  "machine, given other credentials": { USER: nothing, WORKSPACE: nothing, SYSTEM: nothing },
+  "machine, of another team": { USER: nothing, WORKSPACE: nothing, SYSTEM: nothing },
+  // Nobody: what it would create in its own name has no user to belong to.
+  "machine, removed": { USER: [0, "23503", 0, 0, 0], WORKSPACE: nothing, SYSTEM: nothing },
+  "machine, to read": { USER: nothing, WORKSPACE: listed, SYSTEM: nothing },
+  "machine, to reveal and write": { USER: nothing, WORKSPACE: revealed, SYSTEM: nothing },
+  "machine, in another team": { USER: nothing, WORKSPACE: nothing, SYSTEM: nothing },
+  "machine, an unknown limit": { USER: senseless, WORKSPACE: senseless, SYSTEM: senseless },
   "admin, an unknown limit": { USER: senseless, WORKSPACE: senseless, SYSTEM: senseless },
   "admin, no limits in the list": { USER: senseless, WORKSPACE: senseless, SYSTEM: senseless },
 };

@@ -12,6 +12,10 @@ export const ids = {
   member: "00000000-0000-4000-8000-0000000000a5",
   guest: "00000000-0000-4000-8000-0000000000a6",
   removedAdmin: "00000000-0000-4000-8000-0000000000a7",
+  machine: "00000000-0000-4000-8000-0000000000d1",
+  otherMachine: "00000000-0000-4000-8000-0000000000d2",
+  strangersMachine: "00000000-0000-4000-8000-0000000000d3",
+  removedMachine: "00000000-0000-4000-8000-0000000000d4",
   team: "00000000-0000-4000-8000-0000000000b1",
   otherTeam: "00000000-0000-4000-8000-0000000000b2",
   USER: "00000000-0000-4000-8000-0000000000c1",
@@ -27,7 +31,7 @@ export function sealed(letter = "A"): string {
 /**
  * The world: Ana, a member of the team, with a USER credential that notes the team; a WORKSPACE credential of the team
  * that a since removed admin made; a SYSTEM credential that carries Ana's id. So each of them has a claim on a row
- * that is not theirs. The stranger owns another team.
+ * that is not theirs. The stranger owns another team. Machines have what they were given of a team.
  */
 export const world = `
   insert into public.users (id, email, name) values
@@ -53,7 +57,11 @@ export const world = `
     ('${ids.USER}', '${ids.ana}', '${ids.team}', 'mine', 'github', 'API_KEY', 'USER', '${sealed()}', 'local:20260101-0000000a'),
     ('${ids.WORKSPACE}', '${ids.removedAdmin}', '${ids.team}', 'deploy', 'github', 'API_KEY', 'WORKSPACE', '${sealed()}', 'local:20260101-0000000a'),
     ('${ids.SYSTEM}', '${ids.ana}', null, 'mail', 'smtp', 'PASSWORD', 'SYSTEM', '${sealed()}', 'local:20260101-0000000a');
-  delete from public.workspace_members where user_id = '${ids.removedAdmin}'`;
+  delete from public.workspace_members where user_id = '${ids.removedAdmin}';
+  insert into keyrow.machines (id, name, workspace_id, credentials) values
+    ('${ids.machine}', 'machine', '${ids.team}', array['github/*']),
+    ('${ids.otherMachine}', 'other', '${ids.team}', array['gitlab/*', 'GitHub/*', 'git*b/m', 'github/deploy?', '_ithub/deploy']),
+    ('${ids.strangersMachine}', 'strangers', '${ids.otherTeam}', array['*/*'])`;
 
 /** Who is asking: a login, the role it takes, and the user that the claims name. */
 export interface Persona {
@@ -106,6 +114,14 @@ const everybody = {
   ]),
   "admin, a limit of nothing": admin({}),
   "stranger, without limits on anything": { ...api(ids.stranger), limits: {} },
+  machine: api(ids.machine),
+  "machine, given other credentials": api(ids.otherMachine),
+  "machine, of another team": api(ids.strangersMachine),
+  "machine, removed": api(ids.removedMachine),
+  "machine, to read": { ...api(ids.machine), limits: { actions: ["read"] } },
+  "machine, to reveal and write": { ...api(ids.machine), limits: { actions: ["reveal", "write"] } },
+  "machine, in another team": { ...api(ids.machine), limits: { workspace: ids.otherTeam } },
+  "machine, an unknown limit": { ...api(ids.machine), limits: { only: ["github/*"] } },
   "admin, an unknown limit": admin({ credential: ["github/*"] }),
   "admin, no limits in the list": admin([]),
 } as const satisfies Record<string, Persona>;
