@@ -28,6 +28,8 @@ export interface Config {
    * unless OpenBao alone seals and opens.
    */
   readonly keyFile: { readonly path: string; readonly mayCreate: boolean; readonly needed: boolean };
+  /** Absolute; signs the tokens that Keyrow makes. */
+  readonly signingKeyFile: string | undefined;
   /** Where Transit is; undefined where the local keys seal, or where the data directory's own OpenBao does. */
   readonly openBao: OpenBaoAccess | undefined;
   readonly transitKey: TransitKey;
@@ -201,6 +203,7 @@ function toConfig(values: Values, mode: Mode): Config {
       mayCreate: values.KEYROW_KEY_FILE === undefined && mode === "embedded",
       needed: values.KEYROW_KEY_FILE !== undefined || mode === "embedded",
     }),
+    signingKeyFile: values.KEYROW_SIGNING_KEY_FILE === undefined ? undefined : resolve(values.KEYROW_SIGNING_KEY_FILE),
     openBao: toOpenBao(values),
     transitKey: Object.freeze({ mount: values.KEYROW_TRANSIT_MOUNT, key: values.KEYROW_TRANSIT_KEY }),
     fallback: values.KEYROW_FALLBACK,

@@ -24,6 +24,7 @@ const when: Record<ErrorCode, string> = {
   CANNOT_OPEN: "a sealed value was altered or moved, or its key is not at hand; it is never said which",
   LIMIT_EXCEEDED: "more was asked for than a limit allows",
   UNAVAILABLE: "the database does not answer, or is being restarted",
+  NO_SIGNING_KEY: "`createToken` on a server without KEYROW_SIGNING_KEY_FILE",
   INTERNAL: "a fault of Keyrow; it is in the log",
   CONFIG_INVALID: "at the start: settings that are malformed, unknown or at odds, each named",
   KEY_FILE_INVALID: "at the start: the key file is missing, damaged or open to others",

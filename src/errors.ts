@@ -21,6 +21,7 @@ export const catalogue = {
   CANNOT_OPEN: { status: 500, message: "This value can't be opened." },
   LIMIT_EXCEEDED: { status: 413, message: "The request exceeds a limit." },
   UNAVAILABLE: { status: 503, message: "The database can't be reached right now. Try again later." },
+  NO_SIGNING_KEY: { status: 501, message: "This server makes no tokens, for it has no key to sign them with." },
   INTERNAL: { status: 500, message: "Something went wrong here. The server's log has it under this request id." },
   // What can stop a command or the start.
   CONFIG_INVALID: { status: 500, message: "The configuration is not valid." },

@@ -10,12 +10,14 @@ import { NotFoundPlugin } from "../plugins/not-found.ts";
 import { NullableJsonPlugin } from "../plugins/nullable-json.ts";
 import { PageLimitsPlugin } from "../plugins/page-limits.ts";
 import { StableOrderPlugin } from "../plugins/stable-order.ts";
+import { TokensPlugin } from "../plugins/tokens.ts";
 import { UserCredentialsPlugin } from "../plugins/user-credentials.ts";
 import type { Cipher } from "./cipher/cipher.ts";
 import { createWithPgClient } from "./database.ts";
 import { GraphiqlPolicyPlugin, graphiqlConfig } from "./graphiql.ts";
 import { LARGE_COLUMN_ROWS, type Limits, MAX_VALUE_BYTES, PLANNING_MS } from "./limits.ts";
 import { maskValue } from "./mask.ts";
+import type { TokenSigner } from "./own-tokens.ts";
 import type { Session } from "./session.ts";
 import type { Claims } from "./token.ts";
 
@@ -38,6 +40,8 @@ export interface Parts {
   readonly session: Session;
   readonly limits: Pick<Limits, "page" | "reveals" | "requestMs">;
   readonly onRevealed: (ids: readonly string[]) => void;
+  /** Signs the tokens that are made here; absent: none are. */
+  readonly tokenSigner?: TokenSigner | undefined;
   /** For development: follows changes of the database's schema; an address with a superuser. */
   readonly watchAs?: string | undefined;
   /** A token that GraphiQL starts with. */
@@ -57,7 +61,7 @@ declare global {
 
 /** Wires the API: PostGraphile over the exposed tables, with the encrypted columns and the credentials' mutations. */
 export function createPreset({ pool, cipher, session, limits, onRevealed, watchAs, ...parts }: Parts) {
-  const { graphiqlToken, exportSchemaSDLPath } = parts;
+  const { graphiqlToken, exportSchemaSDLPath, tokenSigner } = parts;
   const service = makePgService({
     pool,
     schemas: ["public"],
@@ -80,6 +84,7 @@ export function createPreset({ pool, cipher, session, limits, onRevealed, watchA
       PageLimitsPlugin,
       EncryptedColumnsPlugin,
       UserCredentialsPlugin,
+      TokensPlugin,
       NotFoundPlugin,
       GraphiqlPolicyPlugin,
       NullableJsonPlugin,
@@ -111,6 +116,7 @@ export function createPreset({ pool, cipher, session, limits, onRevealed, watchA
       writableTables: ["user_credentials"],
       pageLimits: limits.page,
       largeColumns: large,
+      tokenSigner,
       encryptedColumns: {
         cipher,
         mask: maskValue,

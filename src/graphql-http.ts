@@ -20,6 +20,8 @@ export interface GraphQLParts {
   readonly verify: (authorization: string | readonly string[] | undefined) => Promise<Bearer>;
   /** Tells which user a bearer is; throws UNAUTHENTICATED for a stranger. */
   readonly identify: (bearer: Bearer) => Promise<Claims>;
+  /** Throws UNAUTHENTICATED for a token that Keyrow made and that is no more. */
+  readonly checkLiveness: (claims: Claims, requestId: string) => Promise<void>;
   /** Makes the row of a user whose token names them by id, where it is missing; absent where users are not provisioned. */
   readonly provision: ((claims: Claims, requestId: string) => Promise<void>) | undefined;
   readonly limits: Pick<Limits, "bodyBytes" | "answerBytes">;
@@ -79,6 +81,7 @@ async function run(
 ): Promise<GraphQLAnswer> {
   const claims = await parts.identify(bearer);
   const body = graphqlRequest(await readJsonBody(request, parts.limits.bodyBytes));
+  await parts.checkLiveness(claims, requestId);
   if (bearer.issuer.subjects === "uuid") await parts.provision?.(claims, requestId);
   return parts.execute(body, claims, requestId, log);
 }

@@ -7,6 +7,7 @@ import { createMetrics } from "./metrics.ts";
 import { createRing } from "./ring.ts";
 import { serve } from "./serve.ts";
 import { interruption } from "./signals.ts";
+import { readSigningKey } from "./signing-key.ts";
 
 /** Runs the server on a database of one's own, until a signal ends it. */
 export async function runServe(config: Config): Promise<void> {
@@ -15,6 +16,7 @@ export async function runServe(config: Config): Promise<void> {
   // The configuration of this mode has it.
   if (databaseUrl === undefined) throw new KeyrowError("CONFIG_INVALID");
   const issuers = listedIssuers(jwt);
+  const signingKey = config.signingKeyFile === undefined ? undefined : await readSigningKey(config.signingKeyFile);
   const readAgain = config.keyFile.needed ? () => readKeyFile(config.keyFile.path) : undefined;
   const localKeys = (await readAgain?.()) ?? [];
   const log = createLog(config.logLevel);
@@ -31,7 +33,7 @@ export async function runServe(config: Config): Promise<void> {
   });
   try {
     const rules = jwt.key && { ...jwt, key: jwt.key };
-    const serving = await serve(config, { databaseUrl, ring, metrics, rules, issuers, log });
+    const serving = await serve(config, { databaseUrl, ring, metrics, rules, issuers, signingKey, log });
     log.info({ host: config.host, port: serving.port }, "ready");
     await interrupted;
     log.info("stopping");

@@ -17,12 +17,14 @@ import { openIssuers } from "./issuers/open.ts";
 import { documentCache, MAX_WAITING } from "./limits.ts";
 import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
+import { createLiveness, ownIssuer, ownSigner } from "./own-tokens.ts";
 import { createProvisioner } from "./provision.ts";
 import { checkRights } from "./rights.ts";
 import type { Ring } from "./ring.ts";
 import { checkSchema } from "./schema-version.ts";
 import { closeServer, createHttpServer, listen } from "./server.ts";
 import { createSession } from "./session.ts";
+import type { SigningKey } from "./signing-key.ts";
 import { createVerifier, issuerOf, type TokenRules } from "./token.ts";
 import { createToucher } from "./touch.ts";
 import { createTurns } from "./turns.ts";
@@ -37,6 +39,8 @@ export interface ServeParts {
   /** What the tokens of the settings' one issuer must satisfy; undefined where there are others alone. */
   readonly rules: TokenRules | undefined;
   readonly issuers?: readonly ListedIssuer[] | undefined;
+  /** Signs the tokens that are made here, and verifies them; absent: there are none. */
+  readonly signingKey?: SigningKey | undefined;
   readonly log: Log;
   /** A token for GraphiQL's first query, where there is one to give away. */
   readonly graphiqlToken?: string | undefined;
@@ -84,7 +88,7 @@ async function checkKeys(pool: pg.Pool, { allowMissingKeys }: Config, parts: Ser
 }
 
 async function serveOn(pool: pg.Pool, config: Config, parts: ServeParts): Promise<Serving> {
-  const { metrics, rules, issuers: listed = [], log } = parts;
+  const { metrics, rules, issuers: listed = [], signingKey, log } = parts;
   const { cipher, transit } = parts.ring;
   const { limits } = config;
   const session = createSession({ userSetting: config.userSetting, ...limits });
@@ -99,6 +103,7 @@ async function serveOn(pool: pg.Pool, config: Config, parts: ServeParts): Promis
       metrics?.onRevealed(ids.length);
       toucher.touch(ids);
     },
+    tokenSigner: signingKey && ownSigner(signingKey, config.jwt.audience),
     watchAs: parts.watchAs,
     graphiqlToken: parts.graphiqlToken,
   });
@@ -124,8 +129,13 @@ async function serveOn(pool: pg.Pool, config: Config, parts: ServeParts): Promis
       }),
       limits,
       cors: createCors(config.corsOrigins),
-      verify: createVerifier([...(rules === undefined ? [] : [issuerOf(rules)]), ...issuers.issuers]),
+      verify: createVerifier([
+        ...(rules === undefined ? [] : [issuerOf(rules)]),
+        ...issuers.issuers,
+        ...(signingKey === undefined ? [] : [ownIssuer(signingKey, config.jwt.audience)]),
+      ]),
       identify: createIdentifier(pool, limits.requestMs),
+      checkLiveness: createLiveness(pool, session, limits.requestMs),
       provision: config.jwt.provision ? createProvisioner(pool, session, limits.requestMs) : undefined,
       checks: {
         database: () => isAlive(pool),

@@ -19,6 +19,8 @@ export function createSession({ userSetting = KEYROW_CLAIM, statementMs }: Sessi
     [KEYROW_CLAIM]: claims.userId,
     "request.jwt.claims": "",
     "keyrow.limits": claims.limits === undefined ? "none" : JSON.stringify(claims.limits),
+    // A token that is made with this one ends with it at the latest.
+    "keyrow.expires_at": String(claims.expiresAt),
     "keyrow.request_id": requestId,
     // What is answered is on disk: a reveal is on the record before its value is opened.
     synchronous_commit: "on",

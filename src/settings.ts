@@ -119,7 +119,7 @@ const settingName = z
     "it is not the name of a PostgreSQL setting of one's own",
   )
   .refine(
-    (name) => !["request.jwt.claims", "keyrow.request_id", "keyrow.limits"].includes(name),
+    (name) => !["request.jwt.claims", "keyrow.request_id", "keyrow.limits", "keyrow.expires_at"].includes(name),
     "this setting has a meaning of its own",
   );
 
@@ -225,6 +225,12 @@ export const settings = {
       "The file of the local keys. Where unset, it is keys.json in the data directory, made at the first start; a file named here must exist.",
     parser: path,
     remedy: "give the path of the key file",
+  }),
+  KEYROW_SIGNING_KEY_FILE: optional({
+    description:
+      "The PEM file of the key that signs the tokens which Keyrow makes (`keyrow token create`): P-256, the same for all servers. Where unset, `keyrow serve` makes none and takes none, and `keyrow start` has its own in the data directory.",
+    parser: path,
+    remedy: "give the path of the key's file",
   }),
   BAO_ADDR: optional({
     description:

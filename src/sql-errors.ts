@@ -14,6 +14,14 @@ const constraints: Readonly<Record<string, [code: ErrorCode, message: string]>> 
   user_credentials_binding_fixed: ["CONFLICT", "Id, key, scope and owner can't change under a value."],
   user_credentials_revoke_or_renew: ["VALIDATION", "A new value and a revocation exclude each other."],
   user_credentials_revoked_stays: ["VALIDATION", "A revoked credential becomes active by a new value alone."],
+  tokens_name: ["VALIDATION", "A token's name has 1 to 100 characters."],
+  tokens_expiry: [
+    "VALIDATION",
+    "A token is good for 1 second to 365 days, and no longer than the one it is made with.",
+  ],
+  tokens_user_id_fkey: ["FORBIDDEN", "Tokens are made for users that are known here, and for no machine."],
+  tokens_line: ["LIMIT_EXCEEDED", "Tokens are made of tokens eight times at most."],
+  tokens_live: ["LIMIT_EXCEEDED", "A user has 100 tokens at once at most. Revoke one."],
   user_credentials_handover_first: ["CONFLICT", "The user still carries WORKSPACE or SYSTEM credentials."],
 };
 

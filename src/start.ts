@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { styleText } from "node:util";
 import { createKeyFile, readKeyFile } from "./cipher/keyfile.ts";
 import type { Config } from "./config.ts";
@@ -16,6 +17,7 @@ import { createRing } from "./ring.ts";
 import { serve } from "./serve.ts";
 import { withConnection } from "./setup.ts";
 import { interruption } from "./signals.ts";
+import { ownSigningKey, readSigningKey, type SigningKey } from "./signing-key.ts";
 import { createSigner, type TokenRules } from "./token.ts";
 import { version } from "./version.ts";
 import { openWorkerDatabase } from "./worker-database.ts";
@@ -52,6 +54,7 @@ export async function runStart(config: Config, { watch, openbao }: StartOptions)
     cleanUp.push(() => ring.close());
     await ring.check();
     const rules: TokenRules = { ...config.jwt, key: config.jwt.key ?? secretKey(database.secrets.jwtSecret) };
+    const signingKey = await signingKeyOf(config);
     const demo = await withConnection(database.url("postgres"), async (client) => {
       await database.firstStart(async () => {
         if (config.demo) await loadDemo(client, ring.cipher);
@@ -67,6 +70,7 @@ export async function runStart(config: Config, { watch, openbao }: StartOptions)
       metrics,
       rules,
       issuers,
+      signingKey,
       log,
       graphiqlToken: token,
       watchAs: watch ? database.url("postgres") : undefined,
@@ -99,6 +103,13 @@ async function closeAll(steps: ReadonlyArray<() => Promise<unknown>>): Promise<v
 function openBaoOf({ openBao: given, transitKey }: Config, own: EmbeddedOpenBao | undefined) {
   if (given !== undefined) return { access: given, place: transitKey };
   return own && { access: own.access, place: own.transitKey };
+}
+
+/** The key of the file that is named, which must exist, or the data directory's own. */
+function signingKeyOf({ signingKeyFile, dataDirectory }: Config): Promise<SigningKey> {
+  return signingKeyFile === undefined
+    ? ownSigningKey(join(dataDirectory, "signing-key.pem"))
+    : readSigningKey(signingKeyFile);
 }
 
 async function unexpectedExit(database: EmbeddedDatabase): Promise<never> {

@@ -11,13 +11,13 @@ export const actions = ["read", "reveal", "write"] as const;
 
 // The database reads the same, and refuses what it can't understand: keyrow.is_limit().
 const pattern = z.string().regex(/^[^/\p{Cc}\p{Cs}]{1,100}\/[^\p{Cc}\p{Cs}]{1,255}$/u);
+const uuid = z.string().regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i);
 const limit = z.strictObject({
   credentials: z.array(pattern).max(100).readonly().optional(),
   actions: z.array(z.enum(actions)).max(3).readonly().optional(),
-  workspace: z
-    .string()
-    .regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i)
-    .optional(),
+  workspace: uuid.optional(),
+  /** The id of a token that Keyrow made: its record says the rest. */
+  token: uuid.optional(),
 });
 const limits = z.union([limit.transform((one) => [one]), z.array(limit).min(1).max(32)]);
 

@@ -478,6 +478,30 @@ const calls: Record<string, Call> = {
     withoutClaims: [],
     asStranger: [],
   },
+  "keyrow.said_limits()": { role: "keyrow_user", call: "keyrow.said_limits()", ...says(null) },
+  "keyrow.token_limits(uuid)": {
+    role: "keyrow_user",
+    call: `keyrow.token_limits('${ids.token}')`,
+    ...says(null),
+  },
+  "keyrow.visible_tokens()": {
+    role: "keyrow_user",
+    call: "keyrow.visible_tokens()",
+    withoutClaims: "28000",
+    asStranger: [],
+  },
+  "keyrow.create_token(text,jsonb,timestamp with time zone)": {
+    role: "keyrow_user",
+    call: "(select user_id from keyrow.create_token('x', '{}', now() + interval '1 hour'))",
+    withoutClaims: "28000",
+    asStranger: [{ answer: ids.stranger }],
+  },
+  "keyrow.revoke_token(uuid)": {
+    role: "keyrow_user",
+    call: `keyrow.revoke_token('${ids.token}')`,
+    withoutClaims: "28000",
+    asStranger: [],
+  },
   "keyrow.limits()": { role: "keyrow_user", call: "keyrow.limits()", ...says(null) },
   // The server's own, of which no request has any: counts, the ids of a key's first rows, and no answer at all.
   "keyrow.key_census()": {

@@ -1,7 +1,11 @@
 import type { JwtKey } from "../jwt-key.ts";
 
 /** Gives the key that a token's header asks for, with the one algorithm it is good for; throws where there is none. */
-export type KeySource = (header: { readonly alg?: unknown; readonly kid?: unknown }) => JwtKey | Promise<JwtKey>;
+export type KeySource = (header: {
+  readonly alg?: unknown;
+  readonly kid?: unknown;
+  readonly typ?: unknown;
+}) => JwtKey | Promise<JwtKey>;
 
 /** Somebody who makes tokens: what theirs must satisfy, and how their subjects become users. */
 export interface Issuer {

@@ -123,11 +123,12 @@ test("credentials have no natural order and none by id, and newest first is the 
 
 test("the API has these tables, queries and mutations, and no more", (t) => {
   t.deepEqual(Object.keys(schema.getQueryType()?.getFields() ?? {}).toSorted(), [
-    ...["activityLog", "activityLogs", "currentUser", "user", "userCredential", "userCredentials", "users"],
+    ...["activityLog", "activityLogs", "currentUser", "tokens", "user", "userCredential"],
+    ...["userCredentials", "users"],
     ...["workspace", "workspaceMember", "workspaceMembers", "workspaces"],
   ]);
   t.deepEqual(Object.keys(schema.getMutationType()?.getFields() ?? {}).toSorted(), [
-    ...["createUserCredential", "deleteUserCredential", "revokeUserCredential"],
+    ...["createToken", "createUserCredential", "deleteUserCredential", "revokeToken", "revokeUserCredential"],
     ...["rotateUserCredential", "setUserCredential", "updateUserCredential"],
   ]);
   t.is(schema.getSubscriptionType(), undefined);
@@ -205,7 +206,7 @@ test("what an application adds to public is not exposed, whatever is granted on 
     // Grants on the exposed tables do open inputs; the allowlist and the tags decide which.
     const mutations = Object.keys(now.getMutationType()?.getFields() ?? {});
     t.deepEqual(
-      mutations.filter((name) => !name.endsWith("UserCredential")),
+      mutations.filter((name) => !/(UserCredential|Token)$/.test(name)),
       [],
     );
   } finally {

@@ -10,6 +10,7 @@ import { secretKey } from "../../src/jwt-key.ts";
 import { createLog, redirectConsole } from "../../src/log.ts";
 import type { Metrics } from "../../src/metrics.ts";
 import { serve } from "../../src/serve.ts";
+import type { SigningKey } from "../../src/signing-key.ts";
 import { createSigner, type TokenRequest } from "../../src/token.ts";
 import { localKey } from "../cipher/contract.ts";
 import { createTestDatabase, type TestDatabase } from "./database.ts";
@@ -54,6 +55,8 @@ export interface TestServerOptions {
   readonly transit?: Transit;
   readonly check?: () => Promise<void>;
   readonly database?: TestDatabase;
+  /** Signs the tokens that the server makes; absent: it makes none. */
+  readonly signingKey?: SigningKey;
   readonly metrics?: Metrics;
   /** Whose token GraphiQL starts with. */
   readonly graphiqlUser?: string;
@@ -101,6 +104,7 @@ async function startOn(database: TestDatabase, options: TestServerOptions): Prom
     ring: { cipher, transit: options.transit, check: options.check ?? (() => cipher.check()) },
     metrics: options.metrics,
     rules,
+    signingKey: options.signingKey,
     issuers: listedIssuers(config.jwt),
     log,
     graphiqlToken: options.graphiqlUser === undefined ? undefined : token(options.graphiqlUser),

@@ -101,6 +101,14 @@ export const matrix: Readonly<Record<PersonaName, Readonly<Record<Scope, Cells>>
   "machine, an unknown limit": { USER: senseless, WORKSPACE: senseless, SYSTEM: senseless },
   "admin, an unknown limit": { USER: senseless, WORKSPACE: senseless, SYSTEM: senseless },
   "admin, no limits in the list": { USER: senseless, WORKSPACE: senseless, SYSTEM: senseless },
+  "admin, a token made here": { USER: notTheirs, WORKSPACE: everything, SYSTEM: nothing },
+  "admin, one made here that may less by its issuer": { USER: nothing, WORKSPACE: listed, SYSTEM: nothing },
+  "admin, a token made of it": { USER: nothing, WORKSPACE: revealed, SYSTEM: nothing },
+  "admin, a revoked token": { USER: senseless, WORKSPACE: senseless, SYSTEM: senseless },
+  "admin, a token made of a revoked one": { USER: senseless, WORKSPACE: senseless, SYSTEM: senseless },
+  "admin, a token that has ended": { USER: senseless, WORKSPACE: senseless, SYSTEM: senseless },
+  "admin, an unknown token": { USER: senseless, WORKSPACE: senseless, SYSTEM: senseless },
+  "stranger, somebody else's token": { USER: senseless, WORKSPACE: senseless, SYSTEM: senseless },
 };
 
 /** Who reveals a SYSTEM credential, by a function of its own; to all others it is refused. USER and WORKSPACE rows it never gives. */

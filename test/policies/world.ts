@@ -21,6 +21,11 @@ export const ids = {
   USER: "00000000-0000-4000-8000-0000000000c1",
   WORKSPACE: "00000000-0000-4000-8000-0000000000c2",
   SYSTEM: "00000000-0000-4000-8000-0000000000c3",
+  token: "00000000-0000-4000-8000-0000000000e1",
+  childToken: "00000000-0000-4000-8000-0000000000e2",
+  revokedToken: "00000000-0000-4000-8000-0000000000e3",
+  orphanedToken: "00000000-0000-4000-8000-0000000000e4",
+  endedToken: "00000000-0000-4000-8000-0000000000e5",
 } as const;
 
 /** A value in the local cipher's form; each letter makes another one. */
@@ -31,7 +36,8 @@ export function sealed(letter = "A"): string {
 /**
  * The world: Ana, a member of the team, with a USER credential that notes the team; a WORKSPACE credential of the team
  * that a since removed admin made; a SYSTEM credential that carries Ana's id. So each of them has a claim on a row
- * that is not theirs. The stranger owns another team. Machines have what they were given of a team.
+ * that is not theirs. The stranger owns another team. Machines have what they were given of a team. The workspace's
+ * admin has tokens that Keyrow made.
  */
 export const world = `
   insert into public.users (id, email, name) values
@@ -61,7 +67,17 @@ export const world = `
   insert into keyrow.machines (id, name, workspace_id, credentials) values
     ('${ids.machine}', 'machine', '${ids.team}', array['github/*']),
     ('${ids.otherMachine}', 'other', '${ids.team}', array['gitlab/*', 'GitHub/*', 'git*b/m', 'github/deploy?', '_ithub/deploy']),
-    ('${ids.strangersMachine}', 'strangers', '${ids.otherTeam}', array['*/*'])`;
+    ('${ids.strangersMachine}', 'strangers', '${ids.otherTeam}', array['*/*']);
+  insert into keyrow.tokens (id, user_id, parent_id, name, limits, created_at, expires_at, revoked_at) values
+    ('${ids.token}', '${ids.workspaceAdmin}', null, 'reveal', '[{"credentials": ["github/*"], "actions": ["reveal", "write"]}]',
+      now(), now() + interval '1 hour', null),
+    ('${ids.childToken}', '${ids.workspaceAdmin}', '${ids.token}', 'child', '[{"credentials": ["*/deploy"]}, {"actions": ["reveal"]}]',
+      now(), now() + interval '1 hour', null),
+    ('${ids.revokedToken}', '${ids.workspaceAdmin}', null, 'revoked', '[{}]', now(), now() + interval '1 hour', now()),
+    ('${ids.orphanedToken}', '${ids.workspaceAdmin}', '${ids.revokedToken}', 'orphaned', '[{}]',
+      now(), now() + interval '1 hour', null),
+    ('${ids.endedToken}', '${ids.workspaceAdmin}', null, 'ended', '[{}]',
+      now() - interval '2 hours', now() - interval '1 hour', null)`;
 
 /** Who is asking: a login, the role it takes, and the user that the claims name. */
 export interface Persona {
@@ -124,6 +140,14 @@ const everybody = {
   "machine, an unknown limit": { ...api(ids.machine), limits: { only: ["github/*"] } },
   "admin, an unknown limit": admin({ credential: ["github/*"] }),
   "admin, no limits in the list": admin([]),
+  "admin, a token made here": admin({ token: ids.token }),
+  "admin, one made here that may less by its issuer": admin([{ token: ids.token }, { actions: ["read"] }]),
+  "admin, a token made of it": admin({ token: ids.childToken }),
+  "admin, a revoked token": admin({ token: ids.revokedToken }),
+  "admin, a token made of a revoked one": admin({ token: ids.orphanedToken }),
+  "admin, a token that has ended": admin({ token: ids.endedToken }),
+  "admin, an unknown token": admin({ token: ids.USER }),
+  "stranger, somebody else's token": { ...api(ids.stranger), limits: { token: ids.token } },
 } as const satisfies Record<string, Persona>;
 
 /** The name of somebody in the policy matrix. */

@@ -1,0 +1,185 @@
+import test from "ava";
+import { createTestDatabase } from "../helpers/database.ts";
+import {
+  type Claim,
+  holdsBecauseOfIt,
+  ids,
+  inWorld,
+  type Outcome,
+  type Persona,
+  personas,
+  superuser,
+} from "./world.ts";
+
+// The record of tokens that Keyrow makes. What such a token may do with credentials is in the matrix.
+
+const database = await createTestDatabase();
+test.after.always(() => database.drop());
+const pool = database.pool("postgres");
+const withoutIt = test.macro((t, claim: Claim) => holdsBecauseOfIt(t, pool, claim));
+
+const { owner: ana, stranger, worker } = personas;
+const admin = personas["workspace admin"];
+const dbAdmin = personas["DB admin"];
+const reveal: Persona = { login: "keyrow_migrate", role: "keyrow_reveal", user: ids.workspaceAdmin };
+const by = (token: string): Persona => ({ ...admin, limits: { token } });
+
+const read = "select id from keyrow.tokens";
+const list = "select id from keyrow.visible_tokens()";
+const create = (name = "x", limits = "{}", ends = "1 hour") =>
+  `select id from keyrow.create_token('${name}', '${limits}', now() + interval '${ends}')`;
+const revoke = (id: string) => `select from keyrow.revoke_token('${id}')`;
+const unrevoke = `update keyrow.tokens set revoked_at = null where id = '${ids.revokedToken}'`;
+
+// who, does what: rows touched, or the SQLSTATE that stopped them
+const matrix: Array<[title: string, who: Persona, sql: string, expected: Outcome]> = [
+  ["the API does not read the record", admin, read, "42501"],
+  ["the API does not write it", admin, `delete from keyrow.tokens`, "42501"],
+  ["the worker does not read it", worker, read, "42501"],
+  ["the functions' role reads the asking user's alone", reveal, read, 5],
+  ["the functions' role reads nothing of a stranger's", { ...reveal, user: ids.stranger }, read, 0],
+  ["a DB admin lists every token", dbAdmin, read, 5],
+  ["a DB admin revokes any", dbAdmin, `update keyrow.tokens set revoked_at = now() where id = '${ids.token}'`, 1],
+  ["a DB admin gives no token more", dbAdmin, `update keyrow.tokens set limits = '[{}]'`, "42501"],
+  ["a DB admin clears away those that have ended", dbAdmin, "delete from keyrow.tokens where expires_at < now()", 1],
+  ["what was revoked stays so, for a DB admin", dbAdmin, unrevoke, "23001"],
+  ["what was revoked stays so, for the functions' role", reveal, unrevoke, "23001"],
+  ["a user lists their own", admin, list, 5],
+  ["a user without any lists none", ana, list, 0],
+  ["a token lists itself and what was made of it", by(ids.token), list, 2],
+  ["a token does not list what it was made of", by(ids.childToken), list, 1],
+  ["an issuer's token with limits lists none", { ...admin, limits: {} }, list, 0],
+  ["a revoked token lists none", by(ids.revokedToken), list, "28000"],
+  ["a user revokes their own", admin, revoke(ids.token), 1],
+  ["revoking twice is done as well", admin, revoke(ids.revokedToken), 1],
+  ["nobody revokes another's", stranger, revoke(ids.token), 0],
+  ["a token revokes what was made of it", by(ids.token), revoke(ids.childToken), 1],
+  ["a token revokes itself", by(ids.token), revoke(ids.token), 1],
+  ["a token does not revoke what it was made of", by(ids.childToken), revoke(ids.token), 0],
+  ["an issuer's token with limits revokes none", { ...admin, limits: {} }, revoke(ids.token), 0],
+  ["a user makes one", admin, create(), 1],
+  ["a token makes one", by(ids.token), create(), 1],
+  ["an issuer's token with limits makes one", { ...admin, limits: {} }, create(), 1],
+  ["a revoked token makes none", by(ids.revokedToken), create(), "28000"],
+  ["without claims nobody makes one", personas["no claims"], create(), "28000"],
+  ["a limit that can't be understood makes none", admin, create("x", '{"action": []}'), "22023"],
+  ["a token's id is no limit to give", admin, create("x", `{"token": "${ids.token}"}`), "22023"],
+  ["null is no limit", admin, "select id from keyrow.create_token('x', null, now() + interval '1 hour')", "22023"],
+  ["a name is not empty", admin, create(""), "23514"],
+  ["a name has 100 characters at most", admin, create("x".repeat(101)), "23514"],
+  ["no token has ended when it is made", admin, create("x", "{}", "0 hours"), "23514"],
+  ["no token is good for more than a year", admin, create("x", "{}", "367 days"), "23514"],
+];
+for (const [title, who, sql, expected] of matrix) {
+  test(title, async (t) => t.is(await inWorld(pool, (s) => s.try(who, sql)), expected));
+}
+
+test("a token is revoked by the user's own functions alone", withoutIt, {
+  scenario: (s) => s.try(reveal, `update keyrow.tokens set revoked_at = now() where id = '${ids.token}'`),
+  holds: 1,
+  withoutIt: "alter policy tokens_update_own on keyrow.tokens using (false)",
+  broken: 0,
+});
+
+test("a stranger's function sees no token", withoutIt, {
+  scenario: (s) => s.try(stranger, list),
+  holds: 0,
+  withoutIt: "alter policy tokens_select_own on keyrow.tokens using (true)",
+  broken: 5,
+});
+
+test("what was revoked stays so", withoutIt, {
+  scenario: (s) => s.try(dbAdmin, unrevoke),
+  holds: "23001",
+  withoutIt: "drop trigger tokens_stay_revoked on keyrow.tokens",
+  broken: 1,
+});
+
+test("a token that is made with limits carries them: its parent's by the parent, an issuer's by itself", async (t) => {
+  await inWorld(pool, async (s) => {
+    const made = async (who: Persona) => {
+      const [row] = await s.rows<{ id: string }>(who, create("made", '{"credentials": ["github/*"]}'));
+      const [stored] = await s.rows(superuser, `select parent_id, limits from keyrow.tokens where id = '${row?.id}'`);
+      return stored;
+    };
+    const own = { credentials: ["github/*"] };
+    t.deepEqual(await made(admin), { parent_id: null, limits: [own] });
+    t.deepEqual(await made(by(ids.childToken)), { parent_id: ids.childToken, limits: [own] });
+    t.deepEqual(await made({ ...admin, limits: [{ actions: ["read"] }, { workspace: ids.team }] }), {
+      parent_id: null,
+      limits: [own, { actions: ["read"] }, { workspace: ids.team }],
+    });
+    t.deepEqual(await made({ ...admin, limits: [{ token: ids.token, actions: ["read"] }] }), {
+      parent_id: ids.token,
+      limits: [own, { actions: ["read"] }],
+    });
+  });
+});
+
+test("no token ends after the one it is made with, nor after the asking token", async (t) => {
+  await inWorld(pool, async (s) => {
+    const ends = async (who: Persona, setting: string, value: string) => {
+      await s.become(who);
+      await s.client.query("select set_config($1, $2, true)", [setting, value]);
+      const { rows } = await s.client.query(
+        `select extract(epoch from expires_at - now())::int as seconds
+         from keyrow.create_token('x', '{}', now() + interval '9 hours')`,
+      );
+      await s.client.query("select set_config($1, '', true)", [setting]);
+      return rows[0].seconds;
+    };
+    const in30 = Math.floor(Date.now() / 1000) + 1800;
+    t.true(Math.abs((await ends(admin, "keyrow.expires_at", `${in30}`)) - 1800) < 60);
+    t.is(await ends(by(ids.token), "keyrow.expires_at", ""), 3600);
+    const claims = JSON.stringify({ sub: ids.workspaceAdmin, exp: in30 });
+    t.true(Math.abs((await ends(admin, "request.jwt.claims", claims)) - 1800) < 60);
+  });
+});
+
+test("a user has 100 tokens at once; those that were revoked or have ended don't count", async (t) => {
+  await inWorld(pool, async (s) => {
+    // Three of the world's are live, and one of them was made of a revoked one.
+    await s.run(`insert into keyrow.tokens (id, user_id, name, limits, expires_at)
+      select gen_random_uuid(), '${ids.workspaceAdmin}', 'x', '[{}]', now() + interval '1 hour' from generate_series(1, 96)`);
+    t.is(await s.try(admin, create()), 1);
+    t.is((await s.error(admin, create())).constraint, "tokens_live");
+    t.is(await s.try(ana, create()), 1);
+    t.is(await s.try(admin, revoke(ids.token)), 1);
+    t.is(await s.try(admin, create()), 1);
+  });
+});
+
+test("tokens are made of tokens eight times at most", async (t) => {
+  await inWorld(pool, async (s) => {
+    let who = admin;
+    for (let times = 0; times < 8; times++) {
+      const [row] = await s.rows<{ id: string }>(who, create());
+      who = by(row?.id as string);
+    }
+    t.is((await s.error(who, create())).constraint, "tokens_line");
+  });
+});
+
+test("making and revoking a token is on the record, under its id, and never the token", async (t) => {
+  await inWorld(pool, async (s) => {
+    const [row] = await s.rows<{ id: string }>(by(ids.token), create("for ci"));
+    await s.try(admin, revoke(row?.id as string));
+    await s.try(admin, revoke(row?.id as string));
+    const log = await s.rows<{ action: string; details: Record<string, unknown> }>(
+      admin,
+      `select action, details from public.activity_logs where entity_id = '${row?.id}' order by id`,
+    );
+    t.deepEqual(
+      log.map(({ action }) => action),
+      ["CREDENTIAL_CREATED", "CREDENTIAL_REVOKED"],
+    );
+    t.like(log[0]?.details, { token: true, name: "for ci", parent: ids.token });
+  });
+});
+
+test("with a user go their tokens", async (t) => {
+  await inWorld(pool, async (s) => {
+    t.is(await s.try(dbAdmin, `delete from public.users where id = '${ids.workspaceAdmin}'`), 1);
+    t.deepEqual(await s.rows(superuser, read), []);
+  });
+});
