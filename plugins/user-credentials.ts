@@ -2,6 +2,7 @@ import { type PgResource, type PgUpdateSingleStep, pgUpdateSingle } from "postgr
 import {
   access,
   constant,
+  each,
   type FieldArgs,
   lambda,
   type ObjectStep,
@@ -15,7 +16,7 @@ import { contextStep } from "./encrypted-columns/mutation.ts";
 import type { EncryptedColumnsOptions } from "./encrypted-columns/options.ts";
 import { readContextRow, sealFor, setAll } from "./encrypted-columns/seal.ts";
 import { assertFound } from "./not-found.ts";
-import { type SetInput, type SetResult, setCredential } from "./user-credentials/set.ts";
+import { type SetInput, type SetResult, setCredentials } from "./user-credentials/set.ts";
 
 type Payload<T extends Step> = ObjectStep<{ input: Step<{ clientMutationId?: string }>; result: T }>;
 
@@ -41,6 +42,9 @@ export const UserCredentialsPlugin: GraphileConfig.Plugin = extendSchema((build)
         new value and is active again, otherwise it is created. What is left out stays as it is.
         """
         setUserCredential(input: SetUserCredentialInput!): SetUserCredentialPayload
+
+        """Does what setUserCredential does for several credentials, 1,000 at most: all of them, or none."""
+        setUserCredentials(input: SetUserCredentialsInput!): SetUserCredentialsPayload
 
         """Gives a credential a new value, and makes it active again where it was revoked."""
         rotateUserCredential(input: RotateUserCredentialInput!): RotateUserCredentialPayload
@@ -81,6 +85,52 @@ export const UserCredentialsPlugin: GraphileConfig.Plugin = extendSchema((build)
         created: Boolean
         """The credential."""
         userCredential: UserCredential
+      }
+
+      """A credential of several that are set."""
+      input UserCredentialToSet {
+        """Whom it belongs to: USER, or WORKSPACE with a workspaceId."""
+        scope: CredentialScope! = USER
+        """The workspace, required under WORKSPACE scope."""
+        workspaceId: UUID
+        """Whom it is good for."""
+        provider: String!
+        """What it is called."""
+        name: String!
+        """The value to seal."""
+        value: String!
+        """What kind of secret it is; SECRET where it is created without."""
+        type: CredentialType
+        """What it is for."""
+        description: String
+        """When it ends."""
+        expiresAt: Datetime
+        """Anything else to keep with it, not encrypted."""
+        metadata: JSON
+      }
+
+      """The credentials to set, each named once."""
+      input SetUserCredentialsInput {
+        """Passed back in the payload."""
+        clientMutationId: String
+        """What each is found by, and what it gets."""
+        credentials: [UserCredentialToSet!]!
+      }
+
+      """What was done to one credential of several."""
+      type SetUserCredentialResult {
+        """Whether the credential was created, rather than given a new value."""
+        created: Boolean!
+        """The credential."""
+        userCredential: UserCredential
+      }
+
+      """What setUserCredentials did."""
+      type SetUserCredentialsPayload {
+        """As given in the input."""
+        clientMutationId: String
+        """What was done to each credential, in the order of the input."""
+        results: [SetUserCredentialResult!]
       }
 
       """The credential and its new value."""
@@ -134,7 +184,14 @@ export const UserCredentialsPlugin: GraphileConfig.Plugin = extendSchema((build)
           setUserCredential(_: Step, args: FieldArgs) {
             const $input = args.getRaw("input") as Step<SetInput>;
             const $result = sideEffect([$input, $context()] as const, ([input, context]) =>
-              setCredential(encrypted, input, context, options),
+              setCredentials(encrypted, [input], context, options),
+            );
+            return object({ input: $input, result: access<SetResult>($result, 0) });
+          },
+          setUserCredentials(_: Step, args: FieldArgs) {
+            const $input = args.getRaw("input") as Step<{ credentials: readonly SetInput[] }>;
+            const $result = sideEffect([$input, $context()] as const, ([input, context]) =>
+              setCredentials(encrypted, input.credentials, context, options),
             );
             return object({ input: $input, result: $result });
           },
@@ -168,6 +225,19 @@ export const UserCredentialsPlugin: GraphileConfig.Plugin = extendSchema((build)
           created: ($payload: Payload<Step<SetResult>>) => access($payload.getStepForKey("result"), "created"),
           userCredential: ($payload: Payload<Step<SetResult>>) =>
             credentials.get({ id: access<string>($payload.getStepForKey("result"), "id") }),
+        },
+      },
+      SetUserCredentialsPayload: {
+        plans: {
+          clientMutationId,
+          results: ($payload: Payload<Step<readonly SetResult[]>>) =>
+            each($payload.getStepForKey("result"), ($one) => $one),
+        },
+      },
+      SetUserCredentialResult: {
+        plans: {
+          created: ($one: Step<SetResult>) => access($one, "created"),
+          userCredential: ($one: Step<SetResult>) => credentials.get({ id: access<string>($one, "id") }),
         },
       },
       RotateUserCredentialPayload: { plans: { clientMutationId, userCredential: updated } },

@@ -141,6 +141,7 @@ export function createPreset({ pool, cipher, session, limits, onRevealed, watchA
         "includesInsensitive",
         "startsWith",
         "startsWithInsensitive",
+        "like",
         "contains",
         "containsKey",
       ],

@@ -11,22 +11,49 @@ export type Columns = Record<string, string | null>;
 /** The part of the column that sealing needs. */
 export type Place = Pick<EncryptedColumn, "tag" | "table" | "column">;
 
-/** Seals a value for a row: what to set ciphertext, key and mask to. `row` has the context's columns, as text. */
-export async function sealFor(
+/** A value for a row: its id, and the context's columns as text. */
+export interface ToSeal {
+  readonly id: string;
+  readonly row: Readonly<Columns>;
+  readonly value: unknown;
+}
+
+type Sealing = Pick<EncryptedColumnsOptions, "cipher" | "mask" | "maxBytes">;
+
+/** Seals values for their rows in one batch: what to set ciphertext, key and mask of each to, in order. */
+export async function sealAll(
   { tag, table, column }: Place,
+  items: readonly ToSeal[],
+  options: Sealing,
+): Promise<Columns[]> {
+  const plain = items.map(({ value }) => checkedValue(value, tag.field, options.maxBytes));
+  const sealed = await options.cipher.seal(
+    items.map(({ id, row }, index) => ({
+      context: contextOf(tag, { table, column, id }, row),
+      value: plain[index] as string,
+    })),
+  );
+  return plain.map((value, index) => {
+    const one = sealed[index];
+    if (one === undefined) throw new KeyrowError("CIPHER_UNAVAILABLE");
+    return {
+      [column]: one.encrypted,
+      [tag.key]: one.keyId,
+      ...(tag.mask !== undefined && { [tag.mask]: options.mask(value) }),
+    };
+  });
+}
+
+/** Seals a value for one row, as `sealAll` does. */
+export async function sealFor(
+  place: Place,
   id: string,
   row: Readonly<Columns>,
   value: unknown,
-  options: Pick<EncryptedColumnsOptions, "cipher" | "mask" | "maxBytes">,
+  options: Sealing,
 ): Promise<Columns> {
-  const plain = checkedValue(value, tag.field, options.maxBytes);
-  const [sealed] = await options.cipher.seal([{ context: contextOf(tag, { table, column, id }, row), value: plain }]);
-  if (sealed === undefined) throw new KeyrowError("CIPHER_UNAVAILABLE");
-  return {
-    [column]: sealed.encrypted,
-    [tag.key]: sealed.keyId,
-    ...(tag.mask !== undefined && { [tag.mask]: options.mask(plain) }),
-  };
+  const [columns = {}] = await sealAll(place, [{ id, row, value }], options);
+  return columns;
 }
 
 /** The context's columns of a row to be: what the input has, else what the tag says, else null. */

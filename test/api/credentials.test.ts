@@ -514,10 +514,11 @@ test("the activity log tells who did what, newest first, with the request's id a
 
 test("the log can't be changed through the API", async (t) => {
   const { data } = await server.query(await person(), "{ __schema { mutationType { fields { name } } } }");
-  t.deepEqual(
-    data.__schema.mutationType.fields.map(({ name }: { name: string }) => name).toSorted(),
-    ["create", "delete", "revoke", "rotate", "set", "update"].map((verb) => `${verb}UserCredential`),
-  );
+  t.deepEqual(data.__schema.mutationType.fields.map(({ name }: { name: string }) => name).toSorted(), [
+    ...["create", "delete", "revoke", "rotate", "set"].map((verb) => `${verb}UserCredential`),
+    "setUserCredentials",
+    "updateUserCredential",
+  ]);
 });
 
 test("a filter finds by name, provider, type, scope, workspace, activity, dates and metadata", async (t) => {
@@ -761,4 +762,80 @@ test("a policy that is changed in SQL acts at the next request", async (t) => {
   } finally {
     await policyServer.stop();
   }
+});
+
+const setMany = `mutation ($credentials: [UserCredentialToSet!]!) {
+  setUserCredentials(input: { credentials: $credentials, clientMutationId: "m" }) {
+    clientMutationId results { created userCredential { id provider name type value } }
+  }
+}`;
+
+test("several credentials are set by one mutation, in one batch of the cipher and in their order", async (t) => {
+  const ana = await person();
+  const { id } = await made(ana, { provider: "many", name: "old" });
+  const credentials = ["a", "old", "b", "c", "d", "e", "f"].map((name) => ({
+    provider: "many",
+    name,
+    value: `value of ${name}`,
+  }));
+  const { data, codes } = await server.query(ana, setMany, { credentials });
+  t.deepEqual(codes, []);
+  const { clientMutationId, results } = data.setUserCredentials;
+  t.is(clientMutationId, "m");
+  t.deepEqual(
+    results.map(({ created, userCredential }: { created: boolean; userCredential: Record<string, string> }) => [
+      created,
+      userCredential.name,
+      userCredential.value,
+    ]),
+    [
+      [true, "a", "value of a"],
+      [false, "old", "value of old"],
+      ...["b", "c", "d", "e", "f"].map((name) => [true, name, `value of ${name}`]),
+    ],
+  );
+  t.is(results[1].userCredential.id, id);
+  // No other test has so many.
+  t.true(server.cipherCalls.seal.includes(7));
+});
+
+test("of several credentials none is set where one can't be, whatever stands in its way", async (t) => {
+  const ana = await person();
+  const workspaceId = await makeWorkspace(server.database, { [ana]: "MEMBER" });
+  const old = await made(ana, { provider: "many", name: "old", value: "before" });
+  const good = [
+    { provider: "many", name: "new", value: "v" },
+    { provider: "many", name: "old", value: "after" },
+  ];
+  const bad: Array<[object, string]> = [
+    [{ scope: "WORKSPACE", workspaceId, provider: "many", name: "team", value: "v" }, "FORBIDDEN"],
+    [{ scope: "WORKSPACE", provider: "many", name: "team", value: "v" }, "VALIDATION"],
+    [{ scope: "SYSTEM", provider: "many", name: "system", value: "v" }, "FORBIDDEN"],
+    [{ provider: "many", name: "", value: "v" }, "VALIDATION"],
+    [{ provider: "many", name: "late", value: "v", expiresAt: "never" }, "VALIDATION"],
+    [{ provider: "many", name: "typeless", value: "v", type: null }, "VALIDATION"],
+    [{ provider: "many", name: "long", value: "v".repeat(65_537) }, "LIMIT_EXCEEDED"],
+    [{ provider: "many", name: "old", value: "twice" }, "VALIDATION"],
+  ];
+  for (const [one, code] of bad) {
+    const { data, codes } = await server.query(ana, setMany, { credentials: [...good, one] });
+    t.deepEqual([data?.setUserCredentials, codes], [null, [code]], JSON.stringify(one).slice(0, 100));
+  }
+  t.deepEqual(await names(ana, ""), ["old"]);
+  t.is(await revealed(ana, old.id), "before");
+  t.deepEqual((await server.query(ana, setMany, { credentials: [] })).data.setUserCredentials.results, []);
+});
+
+test("two who set several in opposite orders at once both succeed, and each row has one of their values", async (t) => {
+  const ana = await person();
+  const credentials = Array.from({ length: 20 }, (_, index) => ({ provider: "race", name: `n${index}`, value: "0" }));
+  const rounds = [1, 2, 3, 4].map((round) => {
+    const mine = credentials.map((one) => ({ ...one, value: String(round) }));
+    return server.query(ana, setMany, { credentials: round % 2 === 0 ? mine : mine.reverse() });
+  });
+  for (const { codes, text } of await Promise.all(rounds)) t.deepEqual(codes, [], text);
+  const { data } = await server.query(ana, "{ userCredentials { nodes { value } } }");
+  const values = data.userCredentials.nodes.map(({ value }: { value: string }) => value);
+  t.is(values.length, 20);
+  t.true(values.every((value: string) => ["1", "2", "3", "4"].includes(value)));
 });

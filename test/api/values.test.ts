@@ -33,6 +33,11 @@ const callers: Readonly<Record<string, Caller>> = {
     document: `mutation ($input: SetUserCredentialInput!) { setUserCredential(input: $input) { ${selection} } }`,
     variables: ({ name }, value) => ({ input: { provider: "p", name, value } }),
   },
+  setUserCredentials: {
+    needsOne: false,
+    document: `mutation ($input: SetUserCredentialsInput!) { setUserCredentials(input: $input) { results { ${selection} } } }`,
+    variables: ({ name }, value) => ({ input: { credentials: [{ provider: "p", name, value }] } }),
+  },
   updateUserCredential: {
     needsOne: true,
     document: `mutation ($id: UUID!, $patch: UserCredentialPatch!) { updateUserCredential(input: { id: $id, patch: $patch }) { ${selection} } }`,
@@ -44,6 +49,10 @@ const callers: Readonly<Record<string, Caller>> = {
     variables: ({ id }, value) => ({ input: { id, value } }),
   },
 };
+
+/** The credential of a mutation's payload. */
+// biome-ignore lint/suspicious/noExplicitAny: an answer has the form that the query asks for.
+const payloadOf = (payload: any) => (payload.results?.[0] ?? payload).userCredential;
 
 type Stored = { id: string; encrypted_value: string; key_id: string };
 
@@ -106,7 +115,7 @@ for (const [mutation, caller] of Object.entries(callers)) {
       const row = await prepared(caller, ana);
       const answer = await server.query(ana, caller.document, caller.variables(row, value));
       t.deepEqual(answer.codes, []);
-      const { id, value: payload, maskedValue } = answer.data[mutation].userCredential;
+      const { id, value: payload, maskedValue } = payloadOf(answer.data[mutation]);
       t.is(payload, value, "in the payload");
       const read = await server.query(ana, "query ($id: UUID!) { userCredential(id: $id) { value } }", { id });
       t.is(read.data.userCredential.value, value, "read again");
@@ -139,7 +148,7 @@ for (const [mutation, caller] of Object.entries(callers)) {
     const value = 'literal "quoted" 🔑';
     const answer = await server.query(ana, literals(JSON.stringify(value)));
     t.deepEqual(answer.codes, []);
-    t.is(answer.data[mutation].userCredential.value, value);
+    t.is(payloadOf(answer.data[mutation]).value, value);
     const before = await stored(row.name);
     for (const literal of ["null", "12", "[]", "UNQUOTED"]) {
       t.deepEqual((await server.query(ana, literals(literal))).codes, ["VALIDATION"], literal);
@@ -184,10 +193,12 @@ function callerLiterals(mutation: string, { id, name }: { id: string; name: stri
     createUserCredential: (value) =>
       `userCredential: { provider: "p", name: "${name}", type: SECRET, value: ${value} }`,
     setUserCredential: (value) => `provider: "p", name: "${name}", value: ${value}`,
+    setUserCredentials: (value) => `credentials: [{ provider: "p", name: "${name}", value: ${value} }]`,
     updateUserCredential: (value) => `id: "${id}", patch: { value: ${value} }`,
     rotateUserCredential: (value) => `id: "${id}", value: ${value}`,
   };
-  return (literal) => `mutation { ${mutation}(input: { ${inputs[mutation]?.(literal)} }) { ${selection} } }`;
+  const selected = mutation === "setUserCredentials" ? `results { ${selection} }` : selection;
+  return (literal) => `mutation { ${mutation}(input: { ${inputs[mutation]?.(literal)} }) { ${selected} } }`;
 }
 
 function assertMask(t: { true(value: boolean, message?: string): void }, mask: string, value: string): void {
