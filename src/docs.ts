@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import type { Command } from "commander";
 import { exitCodes } from "./cli/report.ts";
+import { clientTypes } from "./client/generate.ts";
 import { catalogue, type ErrorCode } from "./errors.ts";
 import { type FieldName, fields } from "./issuers/fields.ts";
 import { defaultOf, type Setting, type SettingName, settings } from "./settings.ts";
@@ -26,6 +27,8 @@ const when: Record<ErrorCode, string> = {
   UNAVAILABLE: "the database does not answer, or is being restarted",
   NO_SIGNING_KEY: "`createToken` on a server without KEYROW_SIGNING_KEY_FILE",
   INTERNAL: "a fault of Keyrow; it is in the log",
+  SERVER_UNREACHABLE: "the client finds no server, or none that answers in time",
+  NO_KEYROW: "the client got an answer that is not GraphQL's, such as a proxy's page or a redirect",
   CONFIG_INVALID: "at the start: settings that are malformed, unknown or at odds, each named",
   KEY_FILE_INVALID: "at the start: the key file is missing, damaged or open to others",
   KEY_MISSING:
@@ -47,17 +50,20 @@ const when: Record<ErrorCode, string> = {
   USAGE: "a command line that can't be understood",
 };
 
-/** The generated pages by file name in docs/reference, each ending with a newline. */
+/** The generated files by their place, seen from docs/reference, each ending with a newline. */
 export async function pages(): Promise<Record<string, string>> {
   return {
     "config.md": configPage(),
     "issuers.md": issuersPage(),
     "errors.md": errorsPage(),
     "cli.md": await cliPage(),
+    "errors.md": errorsPage(),
+    "cli.md": await cliPage(),
+    "../../src/client/generated.ts": await clientTypes(),
   };
 }
 
-/** The names of the pages in docs/reference that are not as they would be generated now. */
+/** The names of those that are not as they would be generated now. */
 export async function stalePages(): Promise<string[]> {
   return Object.entries(await pages()).flatMap(([name, text]) => (current(name) === text ? [] : [name]));
 }
@@ -174,7 +180,7 @@ if (import.meta.main) {
     mkdirSync(directory, { recursive: true });
     for (const [name, text] of Object.entries(await pages())) writeFileSync(new URL(name, directory), text);
   } else if (stale.length > 0) {
-    process.stderr.write(`error: stale in docs/reference: ${stale.join(", ")}\nhint: run ${WRITE_COMMAND}\n`);
+    process.stderr.write(`error: stale: ${stale.join(", ")}\nhint: run ${WRITE_COMMAND}\n`);
     process.exitCode = 1;
   }
 }

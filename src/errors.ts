@@ -23,6 +23,9 @@ export const catalogue = {
   UNAVAILABLE: { status: 503, message: "The database can't be reached right now. Try again later." },
   NO_SIGNING_KEY: { status: 501, message: "This server makes no tokens, for it has no key to sign them with." },
   INTERNAL: { status: 500, message: "Something went wrong here. The server's log has it under this request id." },
+  // What a client sees without an answer.
+  SERVER_UNREACHABLE: { status: 503, message: "The server can't be reached." },
+  NO_KEYROW: { status: 502, message: "What answered is no Keyrow." },
   // What can stop a command or the start.
   CONFIG_INVALID: { status: 500, message: "The configuration is not valid." },
   KEY_FILE_INVALID: { status: 500, message: "The key file can't be used." },

@@ -3,7 +3,7 @@ import { pages, stalePages, WRITE_COMMAND } from "../src/docs.ts";
 import { catalogue } from "../src/errors.ts";
 import { settings } from "../src/settings.ts";
 
-test("the generated pages of docs/reference are up to date", async (t) => {
+test("the generated pages of docs/reference and the client's types are up to date", async (t) => {
   t.deepEqual(await stalePages(), [], `run: ${WRITE_COMMAND}`);
 });
 

@@ -1,0 +1,172 @@
+import { answeredError } from "./client/failure.ts";
+import type { CredentialFragment, CredentialType, Operations } from "./client/generated.ts";
+import { filterOf, filterOfPattern, isOwn, parseWhich, type Which } from "./client/names.ts";
+import { createReveal, notFound, type Revealed, revealAll } from "./client/reveal.ts";
+import { type Answered, type CallOptions, type ClientOptions, createSend } from "./client/send.ts";
+import { KeyrowError } from "./errors.ts";
+
+export type { CredentialType } from "./client/generated.ts";
+export type { Revealed } from "./client/reveal.ts";
+export type { CallOptions, ClientOptions } from "./client/send.ts";
+export { type ErrorCode, KeyrowError } from "./errors.ts";
+
+/** A credential, without its value. */
+export type Credential = CredentialFragment;
+
+/** What names a credential takes: `workspace` is a workspace's id, for one of its credentials. */
+export interface PlaceOptions extends CallOptions {
+  readonly workspace?: string | undefined;
+}
+
+/** A credential to set; what is undefined stays as it is. */
+export interface ToSet {
+  /** `provider/name`. */
+  readonly credential: string;
+  readonly value: string;
+  readonly type?: CredentialType | undefined;
+  readonly description?: string | null | undefined;
+  readonly expiresAt?: string | Date | null | undefined;
+  readonly metadata?: unknown;
+}
+
+/** What setting did. */
+export interface SetOutcome {
+  readonly created: boolean;
+  readonly credential: Credential;
+}
+
+/** A client of one server; every method throws a KeyrowError, or the reason of its signal. */
+export type Client = ReturnType<typeof keyrow>;
+
+/** Makes a client. Throws CONFIG_INVALID for an address that can't be used. */
+export function keyrow(options: ClientOptions) {
+  const send = createSend(options);
+  const reveal = createReveal(send);
+
+  async function describe(credential: string, { workspace, signal }: PlaceOptions = {}): Promise<Credential> {
+    const which = parseWhich(credential);
+    const { userCredentials, currentUser } = whole(
+      await send("Find", { filter: filterOf(which, workspace) }, { signal }),
+    );
+    const found = nodesOf(userCredentials).find((row) => "id" in which || isOwn(row, currentUser));
+    if (found === undefined) throw notFound(which);
+    return found;
+  }
+
+  /** The id of a credential, which is known already where it was named by it. */
+  async function idOf(credential: string, place: PlaceOptions): Promise<string> {
+    const which = parseWhich(credential);
+    return "id" in which ? which.id : (await describe(credential, place)).id;
+  }
+
+  async function setAll(items: readonly ToSet[], { workspace, signal }: PlaceOptions = {}): Promise<SetOutcome[]> {
+    const credentials = items.map(({ credential, expiresAt, ...rest }) => ({
+      ...named(parseWhich(credential)),
+      ...rest,
+      ...(workspace !== undefined && { scope: "WORKSPACE" as const, workspaceId: workspace }),
+      ...(expiresAt !== undefined && { expiresAt: expiresAt instanceof Date ? expiresAt.toISOString() : expiresAt }),
+    }));
+    const { setUserCredentials } = whole(await send("SetMany", { input: { credentials } }, { signal }));
+    return (setUserCredentials?.results ?? []).map(({ created, userCredential }) => ({
+      created,
+      credential: present(userCredential),
+    }));
+  }
+
+  return {
+    /** The user whose token this is. */
+    async whoami(call: CallOptions = {}): Promise<{ id: string; name: string | null }> {
+      return present(whole(await send("WhoAmI", {}, call)).currentUser);
+    },
+
+    /** The ids of the workspaces of a name, two at most. */
+    async workspacesNamed(name: string, call: CallOptions = {}): Promise<string[]> {
+      return nodesOf(whole(await send("Workspaces", { name }, call)).workspaces).map(({ id }) => id);
+    },
+
+    /** Every credential that may be seen, or those of one workspace, newest first; page by page. */
+    async *list({ workspace, signal }: PlaceOptions = {}): AsyncGenerator<Credential> {
+      const filter = workspace !== undefined && { filter: { workspaceId: { equalTo: workspace } } };
+      for (let after: string | undefined; ; ) {
+        const variables = { ...filter, ...(after !== undefined && { after }) };
+        const page = present(whole(await send("List", variables, { signal })).userCredentials);
+        yield* nodesOf(page);
+        if (!page.pageInfo.hasNextPage || page.pageInfo.endCursor === null) return;
+        after = page.pageInfo.endCursor;
+      }
+    },
+
+    /** The credential of a name (`provider/name`) or an id. */
+    describe,
+
+    /** Its value, on the record. What is asked for in the same tick shares a request. */
+    get(credential: string, { workspace, signal }: PlaceOptions = {}): Promise<string> {
+      return reveal(credential, workspace, signal);
+    },
+
+    /**
+     * The values of the active credentials that any of the patterns names, on the record and in one request. `*` is any
+     * text within provider or name. Throws the error of the first that can't be revealed.
+     */
+    async getAll(patterns: readonly string[], { workspace, signal }: PlaceOptions = {}): Promise<Revealed[]> {
+      if (patterns.length === 0) return [];
+      const filters = patterns.map((pattern) =>
+        pattern.includes("*") ? filterOfPattern(pattern, workspace) : filterOf(parseWhich(pattern), workspace),
+      );
+      return revealAll(send, filters, { signal });
+    },
+
+    /** Creates a credential, or gives it a new value and makes it active again. */
+    async set(item: ToSet, place: PlaceOptions = {}): Promise<SetOutcome> {
+      return present((await setAll([item], place))[0] ?? null);
+    },
+
+    /** Sets several credentials: all of them, or none. */
+    setAll,
+
+    /** Gives a credential that is there a new value. */
+    async rotate(
+      credential: string,
+      { value, expiresAt }: { value: string; expiresAt?: string | Date | null | undefined },
+      place: PlaceOptions = {},
+    ): Promise<Credential> {
+      const id = await idOf(credential, place);
+      const ends = expiresAt instanceof Date ? expiresAt.toISOString() : expiresAt;
+      const input = { id, value, ...(ends !== undefined && { expiresAt: ends }) };
+      return present(whole(await send("Rotate", { input }, place)).rotateUserCredential?.userCredential ?? null);
+    },
+
+    /** Revokes a credential: it is not revealed again until it has a new value. */
+    async revoke(credential: string, place: PlaceOptions = {}): Promise<Credential> {
+      const input = { id: await idOf(credential, place) };
+      return present(whole(await send("Revoke", { input }, place)).revokeUserCredential?.userCredential ?? null);
+    },
+
+    /** Deletes a credential; gives its id. */
+    async remove(credential: string, place: PlaceOptions = {}): Promise<string> {
+      const input = { id: await idOf(credential, place) };
+      return present(whole(await send("Remove", { input }, place)).deleteUserCredential?.userCredential ?? null).id;
+    },
+  };
+}
+
+/** The data of an answer that has no errors; throws the first one. */
+function whole<N extends keyof Operations>({ data, errors }: Answered<N>): Operations[N]["data"] {
+  const [first] = errors;
+  if (first !== undefined) throw answeredError(first);
+  return data;
+}
+
+function named(which: Which): { provider: string; name: string } {
+  if (!("id" in which)) return which;
+  throw new KeyrowError("VALIDATION", { message: "A credential is set by provider and name, not by its id." });
+}
+
+function nodesOf<T>(connection: { readonly nodes: ReadonlyArray<T | null> } | null): T[] {
+  return (connection?.nodes ?? []).filter((node) => node !== null);
+}
+
+function present<T>(value: T | null): T {
+  if (value === null) throw new KeyrowError("NOT_FOUND");
+  return value;
+}

@@ -1,0 +1,60 @@
+import { KeyrowError } from "../errors.ts";
+import type { UserCredentialFilter } from "./generated.ts";
+
+const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
+/** Which credential is meant: by id, or by provider and name. */
+export type Which = { readonly id: string } | { readonly provider: string; readonly name: string };
+
+/** Reads `provider/name`, parted by the first slash, or an id. Throws VALIDATION, which never repeats what was given. */
+export function parseWhich(text: string): Which {
+  if (uuid.test(text)) return { id: text.toLowerCase() };
+  const at = text.indexOf("/");
+  const [provider, name] = [text.slice(0, Math.max(at, 0)), text.slice(at + 1)];
+  if (provider !== "" && name !== "" && text.isWellFormed()) return { provider, name };
+  throw new KeyrowError("VALIDATION", {
+    message: "That is not the name of a credential.",
+    hint: "Write <provider>/<name>, as in github/deploy, or the credential's id.",
+  });
+}
+
+/** The filter for one credential: one's own, or one of a workspace. */
+export function filterOf(which: Which, workspace: string | undefined): UserCredentialFilter {
+  if ("id" in which) return { id: { equalTo: which.id } };
+  return {
+    provider: { equalTo: which.provider },
+    name: { equalTo: which.name },
+    ...placeOf(workspace),
+  };
+}
+
+/**
+ * The filter for the active credentials that a pattern names, `*` being any text within provider or name, which the first
+ * slash parts. Throws VALIDATION for what is no pattern.
+ */
+export function filterOfPattern(pattern: string, workspace: string | undefined): UserCredentialFilter {
+  const which = parseWhich(pattern);
+  if ("id" in which) return filterOf(which, workspace);
+  return {
+    provider: matching(which.provider),
+    name: matching(which.name),
+    isActive: { equalTo: true },
+    ...placeOf(workspace),
+  };
+}
+
+function matching(part: string) {
+  if (!part.includes("*")) return { equalTo: part };
+  return { like: part.replace(/[\\%_]/g, "\\$&").replace(/\*+/g, "%") };
+}
+
+function placeOf(workspace: string | undefined): UserCredentialFilter {
+  return workspace === undefined
+    ? { scope: { equalTo: "USER" }, workspaceId: { isNull: true } }
+    : { scope: { equalTo: "WORKSPACE" }, workspaceId: { equalTo: workspace } };
+}
+
+/** Whether a row is one's own or a workspace's: a policy may let somebody list what is another's. */
+export function isOwn(row: { scope: string; userId: string }, me: { id: string } | null): boolean {
+  return row.scope !== "USER" || me === null || row.userId === me.id;
+}

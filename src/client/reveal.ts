@@ -1,0 +1,145 @@
+import { KeyrowError } from "../errors.ts";
+import { answeredError } from "./failure.ts";
+import type { RevealQuery, UserCredentialFilter } from "./generated.ts";
+import { filterOf, isOwn, parseWhich, type Which } from "./names.ts";
+import type { CallOptions, Send } from "./send.ts";
+
+/** A credential with its value. */
+export interface Revealed {
+  readonly id: string;
+  readonly provider: string;
+  readonly name: string;
+  readonly scope: "USER" | "WORKSPACE" | "SYSTEM";
+  readonly workspaceId: string | null;
+  readonly value: string;
+}
+
+/** What one row of a reveal came to. */
+export type Outcome = Omit<Revealed, "value"> & ({ readonly value: string } | { readonly error: KeyrowError });
+
+// What a server lets one page have where its limits are not lowered.
+const MOST = 1_000;
+// Of each credential that is asked for by name, in one request's variables.
+const BATCH = 200;
+
+/** Reveals what a filter finds, in one request; each value is on the record. */
+export async function revealFiltered(
+  send: Send,
+  filter: UserCredentialFilter,
+  first: number,
+  options: CallOptions,
+): Promise<Outcome[]> {
+  const { data, errors } = await send("Reveal", { filter, first }, options);
+  const connection = data.userCredentials;
+  const whole = errors.find(({ path = [] }) => path[0] === "userCredentials" && path.length < 4);
+  if (connection === null || whole !== undefined) throw answeredError(whole ?? errors[0] ?? {});
+  if (connection.pageInfo.hasNextPage && first === MOST) {
+    throw new KeyrowError("LIMIT_EXCEEDED", { message: `More than ${MOST} credentials match.`, hint: "Name fewer." });
+  }
+  return connection.nodes.flatMap((node, index) => {
+    if (node === null || !isOwn(node, data.currentUser)) return [];
+    return [
+      outcomeOf(
+        node,
+        errors.find(({ path = [] }) => path[2] === index && path[3] === "value"),
+      ),
+    ];
+  });
+}
+
+type Node = NonNullable<NonNullable<RevealQuery["userCredentials"]>["nodes"][number]>;
+
+function outcomeOf(
+  { userId: _, value, ...row }: Node,
+  error: Parameters<typeof answeredError>[0] | undefined,
+): Outcome {
+  if (value !== null && error === undefined) return { ...row, value };
+  return { ...row, error: answeredError(error ?? {}, `${row.provider}/${row.name}`) };
+}
+
+/** Reveals the credentials that patterns match, in one request; throws the first error of any. */
+export async function revealAll(
+  send: Send,
+  filters: readonly UserCredentialFilter[],
+  options: CallOptions,
+): Promise<Revealed[]> {
+  const outcomes = await revealFiltered(send, { or: [...filters] }, MOST, options);
+  return outcomes.map(valueIn);
+}
+
+function valueIn(outcome: Outcome): Revealed {
+  if ("error" in outcome) throw outcome.error;
+  return outcome;
+}
+
+interface Waiting {
+  readonly which: Which;
+  readonly workspace: string | undefined;
+  readonly signal: AbortSignal | undefined;
+  readonly resolve: (value: string) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Makes what reveals one value; calls of the same tick share a request. */
+export function createReveal(send: Send) {
+  let waiting: Waiting[] = [];
+
+  async function flush(): Promise<void> {
+    const all = waiting.filter(({ signal }) => !signal?.aborted);
+    waiting = [];
+    for (let start = 0; start < all.length; start += BATCH) await run(send, all.slice(start, start + BATCH));
+  }
+
+  return (text: string, workspace: string | undefined, signal: AbortSignal | undefined): Promise<string> =>
+    new Promise((resolve, reject) => {
+      signal?.throwIfAborted();
+      const which = parseWhich(text);
+      // Who gives up does not wait for the others.
+      signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
+      if (waiting.length === 0) setTimeout(flush, 0);
+      waiting.push({ which, workspace, signal, resolve, reject });
+    });
+}
+
+async function run(send: Send, batch: readonly Waiting[]): Promise<void> {
+  // The request goes on as long as anybody waits for it.
+  const given = batch.flatMap(({ signal }) => signal ?? []);
+  const over = new AbortController();
+  let left = given.length;
+  for (const signal of given) {
+    const onAbort = () => {
+      left -= 1;
+      if (left === 0 && given.length === batch.length) over.abort(signal.reason);
+    };
+    signal.addEventListener("abort", onAbort, { once: true, signal: over.signal });
+  }
+  try {
+    const filters = batch.map(({ which, workspace }) => filterOf(which, workspace));
+    const distinct = [...new Map(filters.map((filter) => [JSON.stringify(filter), filter])).values()];
+    const outcomes = await revealFiltered(send, { or: distinct }, MOST, { signal: over.signal });
+    for (const one of batch) settle(one, outcomes);
+  } catch (error) {
+    for (const { reject } of batch) reject(error);
+  } finally {
+    if (!over.signal.aborted) over.abort();
+  }
+}
+
+function settle({ which, workspace, resolve, reject }: Waiting, outcomes: readonly Outcome[]): void {
+  const found = outcomes.find((row) => {
+    if ("id" in which) return row.id === which.id;
+    const there = workspace === undefined ? row.scope === "USER" : row.workspaceId === workspace.toLowerCase();
+    return there && row.provider === which.provider && row.name === which.name;
+  });
+  if (found === undefined) reject(notFound(which));
+  else if ("error" in found) reject(found.error);
+  else resolve(found.value);
+}
+
+/** The error for a credential that is not there, or not to be seen. */
+export function notFound(which: Which): KeyrowError {
+  const title = "id" in which ? which.id : `${which.provider}/${which.name}`;
+  return new KeyrowError("NOT_FOUND", {
+    message: `${title}: there is no such credential, or it is not visible to you.`,
+  });
+}

@@ -1,0 +1,148 @@
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import test, { type ExecutionContext } from "ava";
+import { type ClientOptions, KeyrowError, keyrow } from "../../src/client.ts";
+
+type Reply = (response: ServerResponse, request: IncomingMessage) => void;
+
+const json =
+  (status: number, body: unknown, headers: Record<string, string> = {}): Reply =>
+  (response) =>
+    response.writeHead(status, { "content-type": "application/json", ...headers }).end(JSON.stringify(body));
+const text =
+  (status: number, body: string, headers: Record<string, string> = {}): Reply =>
+  (response) =>
+    response.writeHead(status, headers).end(body);
+const busy = (status: number) =>
+  json(
+    status,
+    { errors: [{ message: "busy", extensions: { code: "UNAVAILABLE", hint: "wait" } }] },
+    { "retry-after": "0" },
+  );
+const me = json(200, { data: { currentUser: { id: "i", name: null } } });
+const done = json(200, { data: { setUserCredentials: { results: [{ created: true, userCredential: { id: "i" } }] } } });
+const cut: Reply = (response) => response.destroy();
+
+/** A client of a server that answers with these, one after another; `asked` counts the requests. */
+async function against(t: ExecutionContext, replies: readonly Reply[], options: Partial<ClientOptions> = {}) {
+  const asked: IncomingMessage[] = [];
+  const server = createServer((request, response) => {
+    request.resume();
+    asked.push(request);
+    (replies[asked.length - 1] ?? text(500, ""))(response, request);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  t.teardown(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return { client: keyrow({ url, token: "t", ...options }), asked };
+}
+
+const code = async (promise: Promise<unknown>) => {
+  const error = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  return error instanceof KeyrowError ? error.code : error;
+};
+
+const set = { credential: "p/n", value: "v" };
+
+test("a read is sent again after a cut, a refusal or a proxy's error, and so often", async (t) => {
+  const { client, asked } = await against(t, [cut, text(504, "<html>"), me]);
+  t.deepEqual(await client.whoami(), { id: "i", name: null });
+  t.is(asked.length, 3);
+  const other = await against(t, [busy(503), busy(429), busy(503), me]);
+  t.is(await code(other.client.whoami()), "UNAVAILABLE");
+  t.is(other.asked.length, 3);
+});
+
+test("a change is sent again after the server's own refusal alone, for then nothing was executed", async (t) => {
+  const refused = await against(t, [busy(429), busy(503), done]);
+  t.like(await refused.client.set(set), { created: true });
+  t.is(refused.asked.length, 3);
+  for (const [reply, expected] of [
+    [cut, "SERVER_UNREACHABLE"],
+    [text(503, "<html>upstream"), "SERVER_UNREACHABLE"],
+    [json(503, { data: { setUserCredentials: null }, errors: [{ message: "m" }] }), "INTERNAL"],
+    [json(500, { errors: [{ message: "m", extensions: { code: "INTERNAL" } }] }), "INTERNAL"],
+  ] as const) {
+    const { client, asked } = await against(t, [reply, done]);
+    t.is(await code(client.set(set)), expected);
+    t.is(asked.length, 1);
+  }
+});
+
+test("a reveal is on the record, so it is not sent again where it may have been executed", async (t) => {
+  const { client, asked } = await against(t, [cut, me]);
+  t.is(await code(client.get("p/n")), "SERVER_UNREACHABLE");
+  t.is(asked.length, 1);
+});
+
+test("what never reached a server is sent again, whatever it is", async (t) => {
+  let tries = 0;
+  const failing: typeof fetch = async () => {
+    tries += 1;
+    throw new TypeError("fetch failed", { cause: Object.assign(new Error("x"), { code: "ECONNREFUSED" }) });
+  };
+  const client = keyrow({ url: "http://127.0.0.1", token: "t", fetch: failing, retries: 1 });
+  t.is(await code(client.set(set)), "SERVER_UNREACHABLE");
+  t.is(tries, 2);
+});
+
+for (const [title, reply] of [
+  ["a proxy's page", text(200, "<html>Sign in</html>", { "content-type": "text/html" })],
+  ["JSON that is no answer", json(200, { ok: true })],
+  ["a list", json(200, [1])],
+  ["nothing", text(200, "")],
+  ["a page that is not there", text(404, "not found")],
+  ["data that is null, without an error", json(200, { data: null })],
+] as const) {
+  test(`${title} is NO_KEYROW, and nothing of it is repeated`, async (t) => {
+    const { client } = await against(t, [reply]);
+    const error = await client.whoami().catch((reason: unknown) => reason);
+    t.like(error, { code: "NO_KEYROW" });
+    t.notRegex(String(error), /Sign in|html/);
+  });
+}
+
+test("a redirect is not followed: neither token nor value goes where it says", async (t) => {
+  const { client, asked } = await against(t, [text(307, "", { location: "/elsewhere" }), me]);
+  t.is(await code(client.whoami()), "NO_KEYROW");
+  t.is(asked.length, 1);
+});
+
+test("a server that says nothing is given up", async (t) => {
+  const { client } = await against(t, [() => undefined], { timeout: 50, retries: 0 });
+  t.is(await code(client.whoami()), "SERVER_UNREACHABLE");
+});
+
+test("a pause before another attempt ends with the signal", async (t) => {
+  const { client } = await against(t, [json(503, { errors: [{ message: "m" }] }, { "retry-after": "30" })]);
+  const giving = new AbortController();
+  const answer = client.whoami({ signal: giving.signal });
+  setTimeout(() => giving.abort(new Error("enough")), 100);
+  t.like(await answer.catch((error: unknown) => error), { message: "enough" });
+});
+
+for (const [url, why] of [
+  ["keyrow.example.com", /no URL/],
+  ["ftp://keyrow.example.com", /no URL/],
+  ["https://ana:hunter2@keyrow.example.com", /user or a password/],
+  ["http://keyrow.example.com", /in the clear/],
+  ["http://127.0.0.1.example.com", /in the clear/],
+] as const) {
+  test(`${url.replace("hunter2", "...")} is refused as an address`, (t) => {
+    const error = t.throws(() => keyrow({ url, token: "t" }), { message: why });
+    t.notRegex(error?.message ?? "", /hunter2/);
+  });
+}
+
+test("plain http serves on loopback, and where it is allowed", (t) => {
+  for (const url of ["http://localhost:5678", "http://[::1]:5678/", "http://127.0.0.1:5678/graphql"]) {
+    t.notThrows(() => keyrow({ url, token: "t" }));
+  }
+  t.notThrows(() => keyrow({ url: "http://keyrow:5678", token: "t", allowHttp: true }));
+});
