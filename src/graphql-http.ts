@@ -18,8 +18,8 @@ export interface GraphQLParts {
   readonly turns: Turns;
   /** Throws UNAUTHENTICATED; UNAVAILABLE where the keys for it can't be fetched. */
   readonly verify: (authorization: string | readonly string[] | undefined) => Promise<Bearer>;
-  /** Tells which user a bearer is; throws UNAUTHENTICATED for a stranger. */
-  readonly identify: (bearer: Bearer) => Promise<Claims>;
+  /** Tells which user or machine a bearer is; throws UNAUTHENTICATED for a stranger. */
+  readonly identify: (bearer: Bearer, log: Log) => Promise<Claims>;
   /** Throws UNAUTHENTICATED for a token that Keyrow made and that is no more. */
   readonly checkLiveness: (claims: Claims, requestId: string) => Promise<void>;
   /** Makes the row of a user whose token names them by id, where it is missing; absent where users are not provisioned. */
@@ -79,10 +79,10 @@ async function run(
   requestId: string,
   log: Log,
 ): Promise<GraphQLAnswer> {
-  const claims = await parts.identify(bearer);
+  const claims = await parts.identify(bearer, log);
   const body = graphqlRequest(await readJsonBody(request, parts.limits.bodyBytes));
   await parts.checkLiveness(claims, requestId);
-  if (bearer.issuer.subjects === "uuid") await parts.provision?.(claims, requestId);
+  if (bearer.issuer.subjects === "uuid" && !claims.machine) await parts.provision?.(claims, requestId);
   return parts.execute(body, claims, requestId, log);
 }
 

@@ -39,7 +39,8 @@ export function parseDuration(text: string): number {
   });
 }
 
-async function signingKey(config: Config): Promise<JwtKey> {
+/** The key that `keyrow token` and `keyrow machine token` sign with; throws DATA_DIRECTORY where there is none. */
+export async function signingKey(config: Config): Promise<JwtKey> {
   if (config.jwt.key) return config.jwt.key;
   const secrets = await readSecrets(config.dataDirectory);
   if (secrets) return secretKey(secrets.jwtSecret);

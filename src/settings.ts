@@ -169,7 +169,7 @@ export const settings = {
   }),
   ADMIN_DATABASE_URL: optional({
     description:
-      "The address of the database for `keyrow system`, `keyrow identity`, `keyrow keys`, `keyrow handover` and the users of `keyrow token`, as a login that may become keyrow_admin and is no superuser. Where unset, it is the embedded one of the data directory.",
+      "The address of the database for `keyrow system`, `keyrow identity`, `keyrow machine`, `keyrow keys`, `keyrow handover` and the users of `keyrow token`, as a login that may become keyrow_admin and is no superuser. Where unset, it is the embedded one of the data directory.",
     parser: databaseUrl,
     remedy: "give an address as in postgres://alice:password@host:5432/database",
   }),

@@ -26,6 +26,8 @@ export interface Claims {
   readonly email?: string;
   /** 1 to 200 characters. */
   readonly name?: string;
+  /** `userId` is a machine's. */
+  readonly machine?: true;
   /** What the token may do at most, all of it together; absent where it may do what its user may. */
   readonly limits?: readonly Limit[];
 }
@@ -47,7 +49,12 @@ export interface TokenRequest {
   readonly email?: string;
   readonly name?: string;
   readonly limits?: readonly Limit[];
+  /** `userId` is a machine's. */
+  readonly machine?: true;
 }
+
+/** The claim of a token that is a machine's own: whoever is no machine any more is a stranger with it. */
+export const MACHINE_CLAIM = "keyrow_machine";
 
 const MAX_TOKEN_BYTES = 8 * 1024;
 const CLOCK_TOLERANCE_SECONDS = 5;
@@ -155,7 +162,7 @@ export function createSigner(rules: TokenRules, now: () => number = Date.now): (
       hint: "Get the token from whoever holds the private key.",
     });
   }
-  return ({ userId, expiresIn, email, name, limits }) => {
+  return ({ userId, expiresIn, email, name, limits, machine }) => {
     if (!uuid.test(userId) || !Number.isSafeInteger(expiresIn) || expiresIn <= 0) throw new KeyrowError("VALIDATION");
     const iat = Math.floor(now() / 1000);
     const payload = {
@@ -168,6 +175,7 @@ export function createSigner(rules: TokenRules, now: () => number = Date.now): (
       email,
       name,
       [LIMITS_CLAIM]: limits,
+      [MACHINE_CLAIM]: machine,
     };
     // Through JSON, for jsonwebtoken refuses claims that are there and undefined.
     return jwt.sign(JSON.parse(JSON.stringify(payload)) as object, key, { algorithm });
@@ -198,9 +206,9 @@ function parseObject(bytes: Buffer): Record<string, unknown> {
   return Object.assign(Object.create(null), value);
 }
 
-/** The claims of a bearer who is this user. */
-export function claimsFor({ claims }: Bearer, userId: string): Claims {
-  return Object.freeze({ userId, ...claims });
+/** The claims of a bearer who is this user or machine. */
+export function claimsFor({ claims }: Bearer, userId: string, what: Pick<Claims, "machine"> = {}): Claims {
+  return Object.freeze({ userId, ...claims, ...what });
 }
 
 function subjectOf(value: unknown, { subjects }: Issuer): string {

@@ -7,6 +7,7 @@ import { handover } from "./handover.ts";
 import { help } from "./help.ts";
 import { identity } from "./identity.ts";
 import { keys } from "./keys.ts";
+import { machine } from "./machine.ts";
 import { migrate } from "./migrate.ts";
 import { rewrap } from "./rewrap.ts";
 import { serve } from "./serve.ts";
@@ -29,6 +30,7 @@ const commands = [
   rewrap,
   system,
   identity,
+  machine,
   handover,
   db,
   help,

@@ -51,16 +51,13 @@ export function readIssuers(file: string): ListedIssuer[] {
 }
 
 /** Exactly the `iss` of the issuer that somebody names as the file calls it, or by its `iss` itself; throws USAGE for another. */
-export function issuerNamed(
-  { issuersFile, issuer }: Pick<Config["jwt"], "issuersFile" | "issuer">,
-  named: string,
-): string {
+export function issuerNamed({ issuersFile }: Pick<Config["jwt"], "issuersFile">, named: string): string {
   // Names alone: whoever manages the database need not be able to read the issuers' secrets.
   const listed = issuersFile === undefined ? [] : (readList(issuersFile) as Array<Partial<ListedIssuer> | null>);
   const found = listed.find((one) => one?.name === named) ?? listed.find((one) => one?.issuer === named);
   if (typeof found?.issuer === "string") return found.issuer;
-  // An address needs no file to be one.
-  if (named === issuer || /^[a-z]+:\/\/[\x21-\x7e]{1,240}$/.test(named)) return named;
+  // An address shows itself as one.
+  if (issuersFile === undefined && /^[a-z]+:\/\/[\x21-\x7e]{1,240}$/.test(named)) return named;
   throw new KeyrowError("USAGE", {
     message: "There is no issuer of this name.",
     hint: "Set JWT_ISSUERS to the servers' file, or give the issuer exactly as its tokens have it, https://... and all.",

@@ -1,41 +1,66 @@
 import type pg from "pg";
 import { createWithPgClient } from "../database.ts";
 import { KeyrowError } from "../errors.ts";
-import { type Bearer, type Claims, claimsFor } from "../token.ts";
+import type { Log } from "../log.ts";
+import { type Bearer, type Claims, claimsFor, MACHINE_CLAIM } from "../token.ts";
 import type { Issuer } from "./issuer.ts";
 
+const PERSON_OR_MACHINES = `
+  select keyrow.identified_user($1, $2) as "user", array(select keyrow.identified_machines($1, $3)) as machines`;
+
 /**
- * Makes what tells which user a bearer is. Where a subject is no user's id the database is asked, at each request: who is
- * taken away is a stranger at the next one. Throws UNAUTHENTICATED for a stranger, and what the database throws.
+ * Makes what tells which user or machine a bearer is. The database is asked at each request, in one round trip, but for
+ * the settings' issuer, whose subjects are users' ids: who is taken away is a stranger at the next request. Throws
+ * UNAUTHENTICATED for a stranger, and what the database throws.
  */
-export function createIdentifier(pool: pg.Pool, requestMs?: number): (bearer: Bearer) => Promise<Claims> {
+export function createIdentifier(pool: pg.Pool, requestMs?: number): (bearer: Bearer, log: Log) => Promise<Claims> {
   const withPgClient = createWithPgClient(pool, requestMs);
-  const ask = async (text: string, values: unknown[]) => {
-    const { rows } = await withPgClient(null, (client) => client.query<{ id: string | null }>({ text, values }));
-    return rows[0]?.id ?? undefined;
+  const ask = async <T>(text: string, values: unknown[]): Promise<T | undefined> => {
+    const { rows } = await withPgClient(null, (client) => client.query<T>({ text, values }));
+    return rows[0];
   };
-  return async (bearer) => {
-    const { issuer, subject } = bearer;
+
+  async function machineByOwnToken(bearer: Bearer): Promise<Claims> {
+    const found = await ask<{ there: boolean }>("select keyrow.is_machine($1) as there", [bearer.subject]);
+    if (!found?.there) throw new KeyrowError("UNAUTHENTICATED");
+    return claimsFor(bearer, bearer.subject, { machine: true });
+  }
+
+  async function userOf(bearer: Bearer, known: string | null | undefined): Promise<Claims> {
+    const { issuer, subject, said } = bearer;
     if (issuer.subjects === "uuid") return claimsFor(bearer, subject);
-    const known = await ask("select keyrow.identified_user($1, $2) as id", [issuer.issuer, subject]);
-    if (known !== undefined) return claimsFor(bearer, known);
+    if (known != null) return claimsFor(bearer, known);
     // A limited token writes nothing but credentials: a user comes with one that may do all.
-    if (issuer.subjects === "identities" || bearer.claims.limits !== undefined)
-      throw new KeyrowError("UNAUTHENTICATED");
-    const made = await ask("select keyrow.provision_identity($1, $2, $3) as id", [
-      issuer.issuer,
-      subject,
-      JSON.stringify(personalClaims(bearer)),
-    ]);
+    if (issuer.subjects !== "provision" || bearer.claims.limits !== undefined) throw new KeyrowError("UNAUTHENTICATED");
+    const values = [issuer.issuer, subject, JSON.stringify({ ...said, ...personal(bearer) })];
+    const made = await ask<{ id: string }>("select keyrow.provision_identity($1, $2, $3) as id", values);
     if (made === undefined) throw new KeyrowError("INTERNAL");
-    return claimsFor(bearer, made);
+    return claimsFor(bearer, made.id);
+  }
+
+  return async (bearer, log) => {
+    const { issuer, subject, said } = bearer;
+    if (issuer.subjects === "uuid" && MACHINE_CLAIM in said) return machineByOwnToken(bearer);
+    // The settings' issuer has no name to give a machine.
+    if (issuer.listed !== true) return claimsFor(bearer, subject);
+    const found = await ask<{ user: string | null; machines: string[] }>(PERSON_OR_MACHINES, [
+      issuer.issuer,
+      issuer.subjects === "uuid" ? null : subject,
+      JSON.stringify(said),
+    ]);
+    const [machine, another] = found?.machines ?? [];
+    if (machine === undefined) return userOf(bearer, found?.user);
+    if (another !== undefined) {
+      log.warn({ issuer: issuer.name }, "a token could be several machines, and is none: make their claims differ");
+      throw new KeyrowError("UNAUTHENTICATED");
+    }
+    return claimsFor(bearer, machine, { machine: true });
   };
 }
 
-/** What a user is made of: all that the token says, but an e-mail address and a name only where they are ones. */
-function personalClaims({ said, claims: { email, name } }: Bearer): Record<string, string> {
-  const { email: _email, name: _name, ...rest } = said;
-  return { ...rest, ...(email !== undefined && { email }), ...(name !== undefined && { name }) };
+/** An e-mail address and a name only where they are ones, whatever the token says; null takes them away. */
+function personal({ claims: { email, name } }: Bearer) {
+  return { email: email ?? null, name: name ?? null };
 }
 
 /** Refuses issuers that make users where nobody has said how: throws CONFIG_INVALID with the remedy. */

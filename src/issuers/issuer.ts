@@ -14,6 +14,8 @@ export interface Issuer {
   /** Exactly what `iss` is; undefined: whatever no other issuer is named, none included. */
   readonly issuer: string | undefined;
   readonly keyFor: KeySource;
+  /** It is of the file of JWT_ISSUERS, where identities and machines may name it; else it is the settings'. */
+  readonly listed?: true;
   readonly audience: string;
   /** The claim that names the user. */
   readonly userClaim: string;

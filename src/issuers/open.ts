@@ -26,7 +26,9 @@ export function openIssuers(
     stops.push(set.stop);
     return set.keyFor;
   };
-  const issuers = listed.map(({ keys, ...issuer }) => ({ ...issuer, keyFor: keySource(issuer.name, keys) }));
+  const issuers = listed.map(({ keys, ...issuer }) => {
+    return { ...issuer, listed: true as const, keyFor: keySource(issuer.name, keys) };
+  });
   return {
     issuers,
     stop() {
