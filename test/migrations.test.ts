@@ -228,7 +228,7 @@ test("the migrations assume no more of an application's own tables than the spec
         insert into public.workspaces (id) values ('00000000-0000-4000-8000-0000000000b1');
         insert into public.workspace_members values
           ('00000000-0000-4000-8000-0000000000b1', '00000000-0000-4000-8000-0000000000a1', 9);
-        set session_replication_role = replica; -- The application has no log yet: its seam is log_credential_event.
+        set session_replication_role = replica; -- The application has no log yet: its seam is log_credential_events.
         insert into public.user_credentials (user_id, workspace_id, name, provider, type, scope, encrypted_value) values
           ('00000000-0000-4000-8000-0000000000a1', null, 'mine', 'x', 'SECRET', 'USER', 'vault:v1:base64data'),
           ('00000000-0000-4000-8000-0000000000a1', '00000000-0000-4000-8000-0000000000b1', 'team', 'x', 'SECRET', 'WORKSPACE', 'vault:v1:base64data'),
@@ -239,6 +239,42 @@ test("the migrations assume no more of an application's own tables than the spec
       return (await client.query("select name from public.user_credentials order by 1")).rows;
     });
     t.deepEqual(rows, [{ name: "mine" }, { name: "team" }]);
+  });
+});
+
+test("an application's own function that wrote one entry of the log goes on writing, entry by entry", async (t) => {
+  const upgrade = await readFile(`${migrationsFolder}/committed/000005-many-entries-at-once.sql`, "utf8");
+  await migrated(async (database) => {
+    const rows = await withConnection(database.superuser, async (client) => {
+      await client.query(`
+        drop function keyrow.log_credential_events(public."ActivityAction", uuid[], uuid[], jsonb[]);
+        create table public.own_log (entry text);
+        grant insert on public.own_log to keyrow_reveal;
+        grant create on schema keyrow to keyrow_reveal;
+        set role keyrow_reveal;
+        create function keyrow.log_credential_event(
+          action public."ActivityAction", credential_id uuid, workspace_id uuid, details jsonb
+        ) returns boolean language sql as $$
+          insert into public.own_log values (action || ' ' || (details ->> 'name')) returning true $$;
+        reset role`);
+      await client.query(`begin; set local role keyrow_owner; ${upgrade}; commit`);
+      await client.query(`
+        insert into public.users (id, name, email) values ('00000000-0000-4000-8000-0000000000a1', 'Ana', 'ana@example.com');
+        insert into public.user_credentials (user_id, name, provider, type, scope, encrypted_value)
+          select '00000000-0000-4000-8000-0000000000a1', name, 'x', 'SECRET', 'USER', 'vault:v1:base64data'
+          from unnest(array['one', 'two']) name;
+        set jwt.claims.user_id = '00000000-0000-4000-8000-0000000000a1';
+        set role keyrow_user;
+        select keyrow.reveal_user_credentials(array(select id from public.user_credentials order by name));
+        reset role`);
+      return (await client.query("select entry from public.own_log")).rows.map(({ entry }) => entry);
+    });
+    t.deepEqual(rows, [
+      "CREDENTIAL_CREATED one",
+      "CREDENTIAL_CREATED two",
+      "CREDENTIAL_ACCESSED one",
+      "CREDENTIAL_ACCESSED two",
+    ]);
   });
 });
 

@@ -5,7 +5,7 @@ import type { Column, Facts, Table } from "./facts.ts";
 import { BY_OWNER, type Finding, identifier, shown, tableOf } from "./finding.ts";
 import { allows } from "./rights.ts";
 
-/** What Keyrow's own `log_credential_event` writes. */
+/** What Keyrow's own `log_credential_events` writes. */
 const written: Readonly<Record<string, string>> = {
   user_id: "uuid",
   workspace_id: "uuid",
@@ -49,7 +49,7 @@ function misfits({ columns }: Table): string[] {
 
 /** Whether the function that fills the log is missing, Keyrow's own, or one with places left to fill in. */
 function seamState({ routines }: Facts, stockSeam: string): "missing" | "stock" | "unfinished" | "own" {
-  const seam = routines.find(({ schema, name }) => schema === "keyrow" && name === "log_credential_event");
+  const seam = routines.find(({ schema, name }) => schema === "keyrow" && name === "log_credential_events");
   if (seam === undefined) return "missing";
   if (sameWords(seam.source, stockSeam)) return "stock";
   return seam.source.includes(TO_FILL_IN) ? "unfinished" : "own";
@@ -84,13 +84,13 @@ function formFindings(facts: Facts, table: Table, stockSeam: string): Finding[] 
   const name = "log.form";
   if (state === "missing") {
     const remedy =
-      "after `keyrow migrate`, replace keyrow.log_credential_event: `keyrow adopt --sql after` prints a skeleton";
+      "after `keyrow migrate`, replace keyrow.log_credential_events: `keyrow adopt --sql after` prints a skeleton";
     return [{ name, severity: "note", what, remedy }];
   }
   const remedy =
     state === "stock"
-      ? "replace keyrow.log_credential_event: `keyrow adopt --sql after` prints a skeleton"
-      : `replace each \`${TO_FILL_IN.trim()} ... */\` in keyrow.log_credential_event by what your log needs there`;
+      ? "replace keyrow.log_credential_events: `keyrow adopt --sql after` prints a skeleton"
+      : `replace each \`${TO_FILL_IN.trim()} ... */\` in keyrow.log_credential_events by what your log needs there`;
   return [{ name, severity: "to run", what, remedy }];
 }
 
@@ -101,7 +101,7 @@ function oddNames(what: string, columns: readonly Column[]): Finding {
     severity: "in the way",
     what: `${what} No skeleton is printed for it: with dollars, backslashes, quotes or characters that can't be seen, these can't stand in one: ${shown(titles)}.`,
     remedy:
-      "give these columns or types other names, or write keyrow.log_credential_event yourself once `keyrow migrate` has run",
+      "give these columns or types other names, or write keyrow.log_credential_events yourself once `keyrow migrate` has run",
   };
 }
 
@@ -203,11 +203,11 @@ const plain = (name: string) => name.replaceAll("_", "").toLowerCase();
 /** What an entry's columns hold, by name without case and underscores, as Prisma and others write them. */
 const known: Readonly<Record<string, string>> = {
   userid: "public.current_user_id()",
-  workspaceid: "log_credential_event.workspace_id",
-  action: "log_credential_event.action",
+  workspaceid: "entry.workspace_id",
+  action: "log_credential_events.action",
   entitytype: "'CREDENTIAL'",
-  entityid: "log_credential_event.credential_id",
-  details: `log_credential_event.details || jsonb_strip_nulls(
+  entityid: "entry.credential_id",
+  details: `entry.details || jsonb_strip_nulls(
       jsonb_build_object('request', nullif(left(current_setting('keyrow.request_id', true), 64), '')))`,
 };
 
@@ -222,8 +222,8 @@ begin;
 set local role keyrow_owner;
 grant create on schema keyrow to keyrow_reveal;
 set local role keyrow_reveal;
-create or replace function keyrow.log_credential_event(
-  action public."ActivityAction", credential_id uuid, workspace_id uuid, details jsonb
+create or replace function keyrow.log_credential_events(
+  action public."ActivityAction", credential_ids uuid[], workspace_ids uuid[], details jsonb[]
 ) returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp
 as $function$
@@ -231,12 +231,14 @@ declare
   written bigint;
 begin${unwritten(filled)}
   insert into public.activity_logs (${names})
-  values (
-    ${filled.map(expression).join(",\n    ")});
+  select
+    ${filled.map(expression).join(",\n    ")}
+  from unnest(credential_ids, workspace_ids, log_credential_events.details)
+    as entry (credential_id, workspace_id, details);
   -- A trigger or rule can swallow a row without an error; what is not on the record must not go on.
   get diagnostics written = row_count;
-  if written <> 1 then
-    raise exception 'the activity log took no entry' using errcode = 'internal_error';
+  if written <> cardinality(credential_ids) then
+    raise exception 'the activity log took fewer entries than it was given' using errcode = 'internal_error';
   end if;
   return true;
 end
@@ -272,8 +274,8 @@ function expression(column: Column): string {
 
 const toFillIn = (what: string) => `${TO_FILL_IN}${what.replaceAll(/[^\w ,'()]/g, "?")} */ null`;
 
-/** The body of Keyrow's own `log_credential_event`, as the catalogue has it. */
+/** The body of Keyrow's own `log_credential_events`, as the catalogue has it. */
 export async function readStockSeam(): Promise<string> {
-  const text = await readFile(`${migrationsFolder}/fixtures/functions/log_credential_event.sql`, "utf8");
+  const text = await readFile(`${migrationsFolder}/fixtures/functions/log_credential_events.sql`, "utf8");
   return /as \$function\$(.*)\$function\$;/s.exec(text)?.[1] ?? "";
 }

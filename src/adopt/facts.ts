@@ -142,7 +142,7 @@ const routines = `
   from pg_proc p join pg_namespace n on n.oid = p.pronamespace
   where (n.nspname, p.proname) in (
     ('public', 'current_user_id'), ('public', 'is_workspace_admin'),
-    ('public', 'update_user_credentials_updated_at'), ('keyrow', 'log_credential_event'), ('keyrow', 'admin_workspace_ids'))`;
+    ('public', 'update_user_credentials_updated_at'), ('keyrow', 'log_credential_events'), ('keyrow', 'admin_workspace_ids'))`;
 
 const enums = `
   select t.typname as name, pg_get_userbyid(t.typowner) as owner,

@@ -104,7 +104,7 @@ export function keyrow(args: string[], env: Record<string, string>) {
   });
 }
 
-/** The skeleton of `log_credential_event` with everything filled in, as its application's owner would. */
+/** The skeleton of `log_credential_events` with everything filled in, as its application's owner would. */
 export function filledIn(after: string): string {
   return after
     .replace(

@@ -123,7 +123,7 @@ for (const { what, name, change } of outOfPlace) {
       found.map((one) => one.name),
       ["log.names"],
     );
-    t.regex(found[0]?.remedy ?? "", /other names, or write keyrow\.log_credential_event yourself/);
+    t.regex(found[0]?.remedy ?? "", /other names, or write keyrow\.log_credential_events yourself/);
     t.false(findings.some((one) => one.name === "log.form"));
   });
 }
@@ -146,7 +146,7 @@ test("names that are odd and harmless stand in the skeleton, and psql runs it", 
     t.deepEqual(await psql("keyrow_migrate", filledIn(skeleton), encoding), { stderr: "", executed: false });
   }
   const { rows } = await admin(
-    `select prosrc from pg_proc where oid = 'keyrow.log_credential_event("ActivityAction", uuid, uuid, jsonb)'::regprocedure`,
+    `select prosrc from pg_proc where oid = 'keyrow.log_credential_events("ActivityAction", uuid[], uuid[], jsonb[])'::regprocedure`,
   );
   t.regex(rows[0]?.prosrc, /"gr\u00f6\u00dfe", "a\u3041", "Two words", "order", "\*\/ -- ;"/);
 });

@@ -302,7 +302,7 @@ test("the request's id goes into the entry's details, and no value does", async 
 });
 
 test("nobody but the triggers and the reveal function calls the function that writes", async (t) => {
-  const call = `select keyrow.log_credential_event('CREDENTIAL_ACCESSED', '${ids.USER}', null, '{}')`;
+  const call = `select keyrow.log_credential_events('CREDENTIAL_ACCESSED', array['${ids.USER}']::uuid[], array[null]::uuid[], array['{}']::jsonb[])`;
   await inWorld(pool, async (s) => {
     for (const who of [ana, personas.anonymous, server, worker, dbAdmin, tableOwner]) {
       t.is(await s.try(who, call), "42501", who.role ?? who.login);

@@ -174,8 +174,8 @@ for (const answer of ["false", "null"]) {
   test(`nothing is revealed when an application's own log function answers ${answer}`, async (t) => {
     await inWorld(pool, async (s) => {
       await s.run(`
-        create or replace function keyrow.log_credential_event(
-          action public."ActivityAction", credential_id uuid, workspace_id uuid, details jsonb
+        create or replace function keyrow.log_credential_events(
+          action public."ActivityAction", credential_ids uuid[], workspace_ids uuid[], details jsonb[]
         ) returns boolean language sql as $$ select ${answer}::boolean $$`);
       const [row] = await reveal(s, ana, [ids.USER]);
       t.like(row, { recorded: false, encrypted_value: null, key_id: null });
