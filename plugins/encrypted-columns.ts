@@ -90,12 +90,14 @@ export const EncryptedColumnsPlugin: GraphileConfig.Plugin = {
         const { isPgClassType, pgCodec } = scope;
         if (!isPgClassType || !pgCodec) return fields;
         const additions = encryptedOf(build, pgCodec).map((encrypted) => {
-          const load = revealLoader(encrypted, optionsOf(build));
+          const options = optionsOf(build);
+          const load = revealLoader(encrypted, options);
           const executor = (pgCodec as PgCodecWithAttributes).executor;
           return [
             encrypted.tag.field,
             {
               type: build.graphql.GraphQLString,
+              extensions: { cells: options.cells ?? 1 },
               description: "The value itself. That it was read is recorded before it is opened.",
               plan($row: Step & { get(column: string): Step<string> }) {
                 const shared = () => executor?.context() as unknown as Step<RequestContext>;

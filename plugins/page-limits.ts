@@ -11,15 +11,19 @@ declare global {
     interface SchemaOptions {
       /** How many rows a list has where nobody says, and at most. */
       pageLimits?: { readonly standard: number; readonly most: number };
-      /** Columns by table that may hold much, and as how many rows each counts where rows are counted. */
-      largeColumns?: { readonly columns: Readonly<Record<string, readonly string[]>>; readonly rows: number };
+      /** Columns by table that may hold much, and as how many cells each counts, in a list within something else too. */
+      largeColumns?: {
+        readonly columns: Readonly<Record<string, readonly string[]>>;
+        readonly cells: number;
+        readonly cellsWithin: number;
+      };
     }
   }
 }
 
 /**
  * Gives every list a page, nested ones too: so many rows where nobody says how many, and never more than so many. It also
- * marks what `countsAsRows` where somebody counts the rows of a document.
+ * marks large columns as so many `cells` where somebody counts what a document asks for.
  */
 export const PageLimitsPlugin: GraphileConfig.Plugin = {
   name: "PageLimitsPlugin",
@@ -38,8 +42,8 @@ export const PageLimitsPlugin: GraphileConfig.Plugin = {
 
       GraphQLObjectType_fields_field(field, build, { scope }) {
         if (isLarge(build.options, scope)) {
-          const countsAsRows = build.options.largeColumns?.rows;
-          return { ...field, extensions: { ...field.extensions, countsAsRows } };
+          const { cells, cellsWithin } = build.options.largeColumns ?? {};
+          return { ...field, extensions: { ...field.extensions, cells, cellsWithin } };
         }
         const { plan: planned } = field;
         const limits = build.options.pageLimits;

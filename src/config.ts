@@ -146,8 +146,8 @@ function contradictions(values: Values): string[] {
   return [
     values.KEYROW_PAGE_SIZE > values.KEYROW_MAX_PAGE_SIZE &&
       "KEYROW_PAGE_SIZE: it is more than KEYROW_MAX_PAGE_SIZE; lower it or raise the other",
-    values.KEYROW_PAGE_SIZE > values.KEYROW_MAX_ROWS &&
-      "KEYROW_PAGE_SIZE: it is more than KEYROW_MAX_ROWS; lower it or raise the other",
+    values.KEYROW_PAGE_SIZE > values.KEYROW_MAX_CELLS &&
+      "KEYROW_PAGE_SIZE: it is more than KEYROW_MAX_CELLS; lower it or raise the other",
     values.KEYROW_GRAPHIQL &&
       !values.KEYROW_INTROSPECTION &&
       "KEYROW_INTROSPECTION: it is off, and GraphiQL needs it; set KEYROW_GRAPHIQL=off as well",
@@ -250,7 +250,7 @@ function toLimits(values: Values): Limits {
       depth: values.KEYROW_MAX_DEPTH,
       fields: values.KEYROW_MAX_FIELDS,
       aliases: values.KEYROW_MAX_ALIASES,
-      rows: values.KEYROW_MAX_ROWS,
+      cells: values.KEYROW_MAX_CELLS,
     }),
     page: Object.freeze({ standard: values.KEYROW_PAGE_SIZE, most: values.KEYROW_MAX_PAGE_SIZE }),
     reveals: values.KEYROW_MAX_REVEALS,

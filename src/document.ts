@@ -7,10 +7,10 @@ import {
   specifiedRules,
   validate,
 } from "postgraphile/graphql";
+import { cellCounter } from "./cells.ts";
 import { KeyrowError } from "./errors.ts";
 import { type DocumentLimits, documentCache, type Limits, MAX_TOKENS } from "./limits.ts";
 import { type Measure, measureDocument } from "./measure.ts";
-import { rowCounter } from "./pages.ts";
 import { checkVariables } from "./variables.ts";
 
 /** A document that may be executed, or why it may not. */
@@ -18,8 +18,8 @@ export type Prepared =
   | { readonly document: DocumentNode; readonly check: Check; readonly errors?: undefined }
   | { readonly document?: undefined; readonly check?: undefined; readonly errors: readonly GraphQLError[] };
 
-/** Refuses variables that, as the document uses them, ask for too much: throws LIMIT_EXCEEDED. */
-export type Check = (variables: Variables) => void;
+/** Counts the cells that are asked for; throws LIMIT_EXCEEDED where variables, as the document uses them, ask for too much. */
+export type Check = (variables: Variables) => number;
 
 type Variables = Readonly<Record<string, unknown>> | null | undefined;
 
@@ -70,12 +70,14 @@ function prepare(schema: GraphQLSchema, query: string, options: PreparerOptions)
   const rules = options.introspection ? specifiedRules : [...specifiedRules, NoSchemaIntrospectionCustomRule];
   const errors = validate(schema, document, rules, { hideSuggestions: !options.introspection });
   if (errors.length > 0) return { errors };
-  const countRows = rowCounter(schema, document, page);
+  const countCells = cellCounter(schema, document, page);
   return {
     document,
     check(variables) {
       checkVariables(variables, measure.input, limits.depth);
-      if (countRows(variables) > limits.rows) throw tooManyRows(limits.rows);
+      const cells = countCells(variables);
+      if (cells > limits.cells) throw tooManyCells(limits.cells);
+      return cells;
     },
   };
 }
@@ -90,9 +92,9 @@ function checkSize(document: DocumentNode, limits: DocumentLimits): Measure {
   return measure;
 }
 
-function tooManyRows(limit: number): KeyrowError {
+function tooManyCells(limit: number): KeyrowError {
   return new KeyrowError("LIMIT_EXCEEDED", {
-    message: `The document asks for more than ${limit} rows: a page for each row of a page.`,
+    message: `The document asks for more than ${limit} cells: rows and their fields, a page for each row of a page.`,
     hint: "say with `first` how many rows the lists have",
   });
 }

@@ -15,7 +15,7 @@ import { UserCredentialsPlugin } from "../plugins/user-credentials.ts";
 import type { Cipher } from "./cipher/cipher.ts";
 import { createWithPgClient } from "./database.ts";
 import { GraphiqlPolicyPlugin, graphiqlConfig } from "./graphiql.ts";
-import { LARGE_COLUMN_ROWS, type Limits, MAX_VALUE_BYTES, PLANNING_MS } from "./limits.ts";
+import { LARGE_COLUMN, type Limits, MAX_VALUE_BYTES, PLANNING_MS, VALUE_CELLS } from "./limits.ts";
 import { maskValue } from "./mask.ts";
 import type { TokenSigner } from "./own-tokens.ts";
 import type { Session } from "./session.ts";
@@ -31,7 +31,7 @@ export const exposed: Readonly<Record<string, readonly string[] | "all">> = {
 };
 
 /** Columns of up to 16 KiB. PostgreSQL makes one text of a list in a list, and holds it several times over. */
-const large = { columns: { user_credentials: ["metadata", "description"] }, rows: LARGE_COLUMN_ROWS } as const;
+const large = { columns: { user_credentials: ["metadata", "description"] }, ...LARGE_COLUMN } as const;
 
 /** What the preset is wired of. */
 export interface Parts {
@@ -122,6 +122,7 @@ export function createPreset({ pool, cipher, session, limits, onRevealed, watchA
         mask: maskValue,
         maxBytes: MAX_VALUE_BYTES,
         maxReveals: limits.reveals,
+        cells: VALUE_CELLS,
         // Whatever the database says: a USER credential opens for the verified token's user alone, a SYSTEM one for none.
         mayOpen: (row, settings) =>
           row.scope === "WORKSPACE" || (row.scope === "USER" && row.user_id === settings["jwt.claims.user_id"]),

@@ -4,8 +4,10 @@ import type { GrafservBase } from "postgraphile/grafserv";
 import { type ExecutionResult, Kind } from "postgraphile/graphql";
 import { createPreparer, type PreparerOptions } from "./document.ts";
 import { KeyrowError } from "./errors.ts";
+import { type Limits, MANY_CELLS } from "./limits.ts";
 import type { Log } from "./log.ts";
 import { type PresentedError, presentError } from "./present.ts";
+import { createShares } from "./shares.ts";
 import type { Claims } from "./token.ts";
 
 /** A GraphQL request as its JSON body has it. */
@@ -44,26 +46,35 @@ export function graphqlRequest(body: unknown): GraphQLRequest {
   return { query, operationName, variables: variables as Record<string, unknown> | null | undefined };
 }
 
+/** What executing is bound by. */
+export interface ExecutorOptions extends PreparerOptions {
+  readonly limits: PreparerOptions["limits"] & Pick<Limits, "requestMs">;
+}
+
 /** Makes the executor: parse, validate, execute, and every error as one of the catalogue. */
 export function createExecutor(
   pgl: PostGraphileInstance,
   serv: GrafservBase,
-  options: PreparerOptions,
+  options: ExecutorOptions,
 ): GraphQLExecutor {
   const resolvedPreset = pgl.getResolvedPreset();
   const prepare = createPreparer(options);
+  // While one answer is made, nothing else is done: eight of a user must not be made in a row.
+  const large = createShares(1);
   return async ({ query, operationName, variables }, claims, requestId, log) => {
     const requestContext = { claims, requestId } as unknown as Grafast.RequestContext;
+    let giveBack: (() => void) | undefined;
     try {
       // The one in force: in watch mode the schema changes.
       const { schema } = await serv.getExecutionConfig(requestContext);
       const { errors, document, check } = prepare(schema, query);
       if (document === undefined) return { errors: errors.map((error) => presentError(error, log)) };
-      check(variables);
+      const cells = check(variables);
       if (
         document.definitions.some((one) => one.kind === Kind.OPERATION_DEFINITION && one.operation === "subscription")
       )
         throw new KeyrowError("VALIDATION", { message: "There are queries and mutations, and no subscriptions." });
+      if (cells > MANY_CELLS) giveBack = await large.take(claims.userId, options.limits.requestMs);
       const args = {
         schema,
         document,
@@ -81,6 +92,8 @@ export function createExecutor(
       return answer(result as ExecutionResult, log);
     } catch (error) {
       return { errors: [presentError(error, log)] };
+    } finally {
+      giveBack?.();
     }
   };
 }

@@ -31,8 +31,8 @@ export interface DocumentLimits {
   readonly depth: number;
   readonly fields: number;
   readonly aliases: number;
-  /** Rows that it asks for, a page for each row of a page. */
-  readonly rows: number;
+  /** Rows that it asks for and their fields, a page for each row of a page. */
+  readonly cells: number;
 }
 
 // What follows is nobody's to set: each holds the server's memory or time together.
@@ -46,8 +46,14 @@ export const MAX_TOKENS = 5_000;
 /** How much of the database's answers one request may hold, in characters. */
 export const MAX_RESULT_CHARACTERS = 32 * 1024 * 1024;
 
-/** As how many rows a column of 16 KiB counts where a document's rows are counted. */
-export const LARGE_COLUMN_ROWS = 10;
+/** As how many of a document's cells a column of 16 KiB counts; in a list in something else, PostgreSQL holds it several times. */
+export const LARGE_COLUMN = { cells: 20, cellsWithin: 60 } as const;
+
+/** As how many cells a value counts that is revealed: it may be an error, with a place and words of its own. */
+export const VALUE_CELLS = 40;
+
+/** Requests of more cells than this run one at a time for each user: answers are made in the server's one thread. */
+export const MANY_CELLS = 10_000;
 
 /** How long planning a request may take, in ms: it blocks the process. */
 export const PLANNING_MS = 1_000;

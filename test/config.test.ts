@@ -32,7 +32,7 @@ test("nothing set is embedded mode with its defaults", (t) => {
     limits: {
       bodyBytes: 524_288,
       answerBytes: 16_777_216,
-      document: { characters: 200_000, depth: 20, fields: 500, aliases: 50, rows: 25_000 },
+      document: { characters: 200_000, depth: 20, fields: 500, aliases: 50, cells: 200_000 },
       page: { standard: 100, most: 1_000 },
       reveals: 1_000,
       statementMs: 10_000,
@@ -239,9 +239,9 @@ const refused: Array<[title: string, env: Environment, expected: RegExp]> = [
     /^KEYROW_PAGE_SIZE: it is more than KEYROW_MAX_PAGE_SIZE/,
   ],
   [
-    "a page that is larger than a document's rows may be",
-    { KEYROW_PAGE_SIZE: "60", KEYROW_MAX_ROWS: "50" },
-    /^KEYROW_PAGE_SIZE: it is more than KEYROW_MAX_ROWS/,
+    "a page that is larger than a document's cells may be",
+    { KEYROW_PAGE_SIZE: "60", KEYROW_MAX_CELLS: "50" },
+    /^KEYROW_PAGE_SIZE: it is more than KEYROW_MAX_CELLS/,
   ],
   ["GraphiQL without introspection", { KEYROW_INTROSPECTION: "off" }, /^KEYROW_INTROSPECTION: .*KEYROW_GRAPHIQL=off/],
   ["every origin", { CORS_ORIGINS: "*" }, /^CORS_ORIGINS: it is not a list of origins/],

@@ -9,6 +9,8 @@ export interface EncryptedColumnsOptions {
   readonly maxBytes: number;
   /** The most values that one request may reveal. */
   readonly maxReveals: number;
+  /** As how many cells a value counts where somebody counts what a document asks for; one where unset. */
+  readonly cells?: number;
   /** The last word before a value is opened, whatever the database says: the revealed row and the request's settings. */
   readonly mayOpen: (row: RevealedRow, settings: Settings) => boolean;
   /** Told of the ids whose values were opened, off the request's path. */

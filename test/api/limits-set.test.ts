@@ -13,7 +13,7 @@ test.before(async () => {
       KEYROW_MAX_ALIASES: "2",
       KEYROW_PAGE_SIZE: "2",
       KEYROW_MAX_PAGE_SIZE: "4",
-      KEYROW_MAX_ROWS: "8",
+      KEYROW_MAX_CELLS: "173",
       KEYROW_MAX_REVEALS: "3",
     },
   });
@@ -65,11 +65,9 @@ const edges: Array<[setting: string, fits: unknown, tooMuch: unknown, status?: n
     asked("{ currentUser { userCredentials(last: 5) { totalCount } } }"),
   ],
   [
-    "KEYROW_MAX_ROWS",
-    asked("{ a: userCredentials(first: 4) { totalCount } b: userCredentials(first: 4) { totalCount } }"),
-    asked(
-      "{ a: userCredentials(first: 4) { totalCount } b: userCredentials(first: 4) { totalCount } workspaces(first: 1) { totalCount } }",
-    ),
+    "KEYROW_MAX_CELLS",
+    asked("{ userCredentials(first: 4) { nodes { id description metadata } } }"),
+    asked("{ userCredentials(first: 4) { nodes { id description metadata } totalCount } }"),
   ],
   ["KEYROW_MAX_REVEALS", asked(list(3, "value")), asked(list(4, "value"))],
 ];
@@ -155,7 +153,7 @@ async function hoard(own: TestServer, user: string, count: number): Promise<void
 }
 
 test("an answer that would not fit into memory is refused, and the server goes on", async (t) => {
-  const { own, user } = await serverWith(t, { KEYROW_MAX_ROWS: "1000000" });
+  const { own, user } = await serverWith(t, { KEYROW_MAX_CELLS: "10000000" });
   await hoard(own, user, 800);
   const fields = Array.from(
     { length: 4 },
@@ -190,7 +188,7 @@ const aliased = (rows: number, field: string) =>
   `{ userCredentials(first: ${rows}) { nodes { ${Array.from({ length: 50 }, (_, i) => `a${i}: ${field}`).join(" ")} } } }`;
 
 test("aliases that make an answer larger than a text can be are refused, and the server goes on", async (t) => {
-  const { own, user } = await serverWith(t, { KEYROW_MAX_ROWS: "1000000" });
+  const { own, user } = await serverWith(t, { KEYROW_MAX_CELLS: "10000000" });
   await hoard(own, user, 700);
   const { status, data, codes } = await own.query(user, aliased(700, "description"));
   t.deepEqual([status, data, codes], [200, null, ["LIMIT_EXCEEDED"]]);

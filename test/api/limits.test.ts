@@ -4,7 +4,7 @@ import { asAdmin, makeUser, startTestServer, type TestServer } from "../helpers/
 
 let server: TestServer;
 let ana: string;
-const { page } = readConfig({}).limits;
+const { page, document } = readConfig({}).limits;
 const ROWS = page.most + 1;
 
 test.before(async () => {
@@ -60,15 +60,14 @@ test("the page size may be a variable", async (t) => {
   t.is((await server.query(ana, query)).data.userCredentials.nodes.length, page.standard);
 });
 
-test("a list in a list counts a page for each of its rows, and too many are refused before anything is asked for", async (t) => {
+test("cells of a list in a list count a page for each of its rows, and too many are refused before anything is asked for", async (t) => {
   const both = (outer: number, inner: number) => `{
     userCredentials(first: ${outer}) { nodes { user { ...u } } }
   } fragment u on User { userCredentials(first: ${inner}) { nodes { name } } }`;
-  const { rows } = readConfig({}).limits.document;
   t.deepEqual((await server.query(ana, both(1, 1_000))).codes, []);
-  // So many of the one, and for each of them as many of the other.
+  // For each row of the one itself, its list's, its user's and the other list's cell, and three for each row of that.
   const inner = 1_000;
-  const fits = Math.floor(rows / (1 + inner));
+  const fits = Math.floor((document.cells - 1) / (4 + inner * 3));
   t.deepEqual((await server.query(ana, both(fits, inner))).codes, []);
   for (const outer of [fits + 1, 1_000])
     t.deepEqual((await server.query(ana, both(outer, inner))).codes, ["LIMIT_EXCEEDED"]);
@@ -76,13 +75,39 @@ test("a list in a list counts a page for each of its rows, and too many are refu
   t.deepEqual((await server.query(ana, lists)).codes, []);
 });
 
-test("a description or metadata counts as ten rows", async (t) => {
-  const flat = "{ userCredentials(first: 1000) { nodes { name description metadata } } }";
-  t.deepEqual((await server.query(ana, flat)).codes, []);
+test("objects of each row count as cells, and so many that an answer would hold the process are refused", async (t) => {
+  const users = (count: number) => Array.from({ length: count }, (_, i) => `a${i}: user { __typename }`).join(" ");
+  const wide = (first: number) => `{
+    userCredentials(first: 1000) { nodes { user { userCredentials(first: ${first}) { nodes { ${users(48)} } } } } }
+  }`;
+  t.deepEqual((await server.query(ana, wide(1))).codes, []);
+  for (const first of [3, 24]) t.deepEqual((await server.query(ana, wide(first))).codes, ["LIMIT_EXCEEDED"]);
+});
+
+test("the largest page with every field of a credential, its user and its workspace may be asked for", async (t) => {
+  const fields = `id provider name type scope description metadata maskedValue isActive expiresAt lastUsedAt rotatedAt
+    createdAt updatedAt userId workspaceId user { id name } workspace { id name createdAt updatedAt }`;
+  const page = `userCredentials(first: 1000) { nodes { ${fields} } pageInfo { hasNextPage endCursor } totalCount }`;
+  for (const query of [`{ ${page} }`, `{ currentUser { ${page} } }`]) {
+    t.deepEqual((await server.query(ana, query)).codes, []);
+  }
+  const workspaces = `{ workspaces { nodes { id name
+    workspaceMembers { nodes { role user { id name } } } userCredentials { nodes { id provider name type } } } } }`;
+  t.deepEqual((await server.query(ana, workspaces)).codes, []);
+});
+
+test("requests of many cells of one user run one after the other, and all are answered", async (t) => {
+  const many =
+    "{ userCredentials(first: 1000) { nodes { ...f user { ...u } workspace { id } } } } fragment f on UserCredential { id provider name type scope isActive createdAt updatedAt } fragment u on User { id name }";
+  const answers = await Promise.all(Array.from({ length: 8 }, () => server.query(ana, many)));
+  for (const { codes, data } of answers) t.deepEqual([codes, data.userCredentials.nodes.length], [[], 1_000]);
+});
+
+test("a description or metadata counts as sixty cells in a list that is in something else", async (t) => {
   const nestedIn = (outer: number) => `{
     userCredentials(first: ${outer}) { nodes { user { userCredentials { nodes { description } } } } }
   }`;
-  const fits = Math.floor(readConfig({}).limits.document.rows / (1 + 100 * 11));
+  const fits = Math.floor((document.cells - 1) / (4 + 100 * 62));
   t.deepEqual((await server.query(ana, nestedIn(fits))).codes, []);
   t.deepEqual((await server.query(ana, nestedIn(fits + 1))).codes, ["LIMIT_EXCEEDED"]);
 });
