@@ -332,7 +332,9 @@ begin
       primary key (created_at, id)
     ) partition by range (created_at);
     create index activity_logs_user_id_created_at_idx on public.activity_logs (user_id, created_at desc, id desc);
-    create index activity_logs_workspace_id_created_at_idx on public.activity_logs (workspace_id, created_at desc, id desc);
+    -- Most entries are of nobody's workspace, and need not be in it.
+    create index activity_logs_workspace_id_created_at_idx on public.activity_logs (workspace_id, created_at desc, id desc)
+      where workspace_id is not null;
     comment on table public.activity_logs is 'What was done, by whom, to what. Nothing in it can be changed or deleted.';
     comment on column public.activity_logs.id is 'The entry''s number, in the order of writing.';
     comment on column public.activity_logs.created_at is 'When it was done: the time of the transaction.';

@@ -14,6 +14,7 @@ import { extendSchema, gql } from "postgraphile/utils";
 import { encryptedColumns } from "./encrypted-columns/column.ts";
 import { contextStep } from "./encrypted-columns/mutation.ts";
 import type { EncryptedColumnsOptions } from "./encrypted-columns/options.ts";
+import { forRequest } from "./encrypted-columns/patience.ts";
 import { readContextRow, sealFor, setAll } from "./encrypted-columns/seal.ts";
 import { assertFound } from "./not-found.ts";
 import { type SetInput, type SetResult, setCredentials } from "./user-credentials/set.ts";
@@ -199,7 +200,7 @@ export const UserCredentialsPlugin: GraphileConfig.Plugin = extendSchema((build)
             const $input = args.getRaw("input") as Step<{ id: string; value: string; expiresAt?: string | null }>;
             const $apply = lambda([$input, $context()] as const, async ([input, context]) => {
               const { id, row } = await readContextRow(encrypted, { id: input.id }, context);
-              const sealed = await sealFor(encrypted, id, row, input.value, options);
+              const sealed = await sealFor(encrypted, id, row, input.value, forRequest(options, context.pgSettings));
               return setAll({ ...sealed, ...(input.expiresAt !== undefined && { expires_at: input.expiresAt }) });
             });
             const $update = pgUpdateSingle(credentials, { id: access<string>($input, "id") });

@@ -4,6 +4,7 @@ import { type FieldArgs, lambda, object, type Step, specFromNodeId } from "postg
 import { KeyrowError } from "../../src/errors.ts";
 import type { EncryptedColumn } from "./column.ts";
 import type { EncryptedColumnsOptions } from "./options.ts";
+import { forRequest } from "./patience.ts";
 import type { RequestContext } from "./reveal.ts";
 import { type Columns, readContextRow, rowToInsert, sealFor, setAll } from "./seal.ts";
 
@@ -42,7 +43,7 @@ export function sealIntoInsert(
       const row = rowToInsert(one, byColumn, pgSettings ?? {});
       const missing = Object.entries(row).filter(([column, value]) => value !== null && byColumn[column] == null);
       Object.assign(columns, { [one.primaryKey]: id }, Object.fromEntries(missing));
-      Object.assign(columns, await sealFor(one, id, row, input[one.tag.field], options));
+      Object.assign(columns, await sealFor(one, id, row, input[one.tag.field], forRequest(options, pgSettings)));
     }
     return setAll(columns);
   });
@@ -75,7 +76,10 @@ export function sealIntoUpdate(
     for (const one of encrypted) {
       if (patch[one.tag.field] === undefined) continue;
       const { id, row } = await readContextRow(one, key, context);
-      Object.assign(columns, await sealFor(one, id, row, patch[one.tag.field], options));
+      Object.assign(
+        columns,
+        await sealFor(one, id, row, patch[one.tag.field], forRequest(options, context.pgSettings)),
+      );
     }
     return setAll(columns);
   });

@@ -6,6 +6,7 @@ import type { Context } from "../../src/cipher/context.ts";
 import { catalogue, type ErrorCode, KeyrowError } from "../../src/errors.ts";
 import type { EncryptedColumn } from "./column.ts";
 import type { EncryptedColumnsOptions, RevealedRow, Settings } from "./options.ts";
+import { forRequest } from "./patience.ts";
 import { contextOf } from "./tag.ts";
 
 /** What PostGraphile's executor knows of a request. */
@@ -35,7 +36,7 @@ export function revealLoader(encrypted: EncryptedColumn, options: EncryptedColum
     const rows = await recorded(encrypted, ids, context);
     const missing = ids.filter((id) => !rows.has(id));
     const visible = missing.length === 0 ? new Set<string>() : await visibleIds(encrypted, missing, context);
-    const opened = await openAll(encrypted, [...rows.values()], settings, options);
+    const opened = await openAll(encrypted, [...rows.values()], settings, forRequest(options, context.pgSettings));
     // A flagged error is the error of its field alone.
     return ids.map((id): string => {
       const code: ErrorCode = visible.has(id) ? "FORBIDDEN" : "NOT_FOUND";

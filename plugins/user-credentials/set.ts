@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from "node:util";
 import { KeyrowError } from "../../src/errors.ts";
 import type { EncryptedColumn } from "../encrypted-columns/column.ts";
 import type { EncryptedColumnsOptions } from "../encrypted-columns/options.ts";
+import { forRequest } from "../encrypted-columns/patience.ts";
 import type { RequestContext } from "../encrypted-columns/reveal.ts";
 import { type Columns, sealAll } from "../encrypted-columns/seal.ts";
 
@@ -57,7 +58,7 @@ export async function setCredentials(
     const sealed = await sealAll(
       encrypted,
       inputs.map(({ value }, index) => ({ id: ids[index] as string, row: bound[index] as Columns, value })),
-      options,
+      forRequest(options, context.pgSettings),
     );
     const items = inputs.map((input, index) => ({
       created: rows[index] === undefined,

@@ -26,13 +26,20 @@ export interface Bound extends Sealed {
  */
 export type KeyState = "held" | "unreachable" | "missing" | "too-new" | "replaced" | "retired";
 
+/** How long somebody still waits for what is slow, over several calls in a row; a cipher takes off what it was too slow by. */
+export interface Patience {
+  /** In ms. */
+  left: number;
+}
+
 /**
  * Seals and opens, always in batches; answers stand in the order of the items.
  * `seal` throws CIPHER_UNAVAILABLE as a whole; `open` answers per item, CANNOT_OPEN or CIPHER_UNAVAILABLE in its place.
+ * Where patience is at its end, whoever would have to be asked is unavailable.
  */
 export interface Cipher {
-  seal(items: readonly Plain[]): Promise<Sealed[]>;
-  open(items: readonly Bound[]): Promise<Array<string | KeyrowError>>;
+  seal(items: readonly Plain[], patience?: Patience): Promise<Sealed[]>;
+  open(items: readonly Bound[], patience?: Patience): Promise<Array<string | KeyrowError>>;
   /** What is known of a key id here, without asking anybody. */
   state(keyId: string): KeyState;
   /** The key id that `seal` would use now; throws CIPHER_UNAVAILABLE. */

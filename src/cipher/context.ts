@@ -5,6 +5,7 @@
 export type Context = ReadonlyArray<string | null>;
 
 const VERSION = 1;
+const LENGTH_BYTES = 4;
 const NULL_LENGTH = 0xffff_ffff;
 
 /**
@@ -12,12 +13,14 @@ const NULL_LENGTH = 0xffff_ffff;
  * The length prefixes keep any two contexts apart: ("github", "aws/x") never reads like ("github/aws", "x").
  */
 export function encodeContext(context: Context): Buffer {
-  const parts: Buffer[] = [Buffer.of(VERSION)];
-  for (const field of context) {
-    const length = Buffer.alloc(4);
-    const bytes = field === null ? Buffer.alloc(0) : Buffer.from(field, "utf8");
-    length.writeUInt32BE(field === null ? NULL_LENGTH : bytes.length);
-    parts.push(length, bytes);
+  const lengths = context.map((field) => (field === null ? 0 : Buffer.byteLength(field)));
+  const bytes = Buffer.allocUnsafe(lengths.reduce((sum, length) => sum + LENGTH_BYTES + length, 1));
+  bytes[0] = VERSION;
+  let at = 1;
+  for (const [index, field] of context.entries()) {
+    const length = lengths[index] as number;
+    at = bytes.writeUInt32BE(field === null ? NULL_LENGTH : length, at);
+    if (field !== null) at += bytes.write(field, at, "utf8");
   }
-  return Buffer.concat(parts);
+  return bytes;
 }

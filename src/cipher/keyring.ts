@@ -1,5 +1,5 @@
 import { KeyrowError } from "../errors.ts";
-import type { Bound, Cipher, Plain, Sealed } from "./cipher.ts";
+import type { Bound, Cipher, Patience, Plain, Sealed } from "./cipher.ts";
 
 /** What `key_id` says of rows that came from elsewhere: no key of a ring is ever called this. */
 export const LEGACY_KEY_ID = "legacy";
@@ -29,11 +29,14 @@ export function createKeyring(ciphers: readonly Cipher[], { fallback, onUnknown 
   const holder = (keyId: string) =>
     keyId === LEGACY_KEY_ID ? undefined : ciphers.find((cipher) => cipher.state(keyId) !== "missing");
   return {
-    seal: (items) => (fallback ? sealOrFallBack(first, fallback, items) : first.seal(items)),
-    async open(items) {
-      const unknown = items.flatMap(({ keyId }) => (holder(keyId) === undefined ? [keyId] : []));
+    seal: (items, patience) =>
+      fallback ? sealOrFallBack(first, fallback, items, patience) : first.seal(items, patience),
+    async open(items, patience) {
+      const keyIds = new Set(items.map(({ keyId }) => keyId));
+      const unknown = [...keyIds].filter((keyId) => holder(keyId) === undefined);
       if (unknown.length > 0) await onUnknown?.(unknown);
-      return openByHolder(items, holder);
+      const holders = new Map([...keyIds].map((keyId) => [keyId, holder(keyId)]));
+      return openByHolder(items, holders, patience);
     },
     state: (keyId) => holder(keyId)?.state(keyId) ?? "missing",
     current: () => first.current(),
@@ -44,9 +47,14 @@ export function createKeyring(ciphers: readonly Cipher[], { fallback, onUnknown 
 }
 
 /** What was refused for another reason than absence would be refused by the fallback as well. */
-async function sealOrFallBack(first: Cipher, fallback: Fallback, items: readonly Plain[]): Promise<Sealed[]> {
+async function sealOrFallBack(
+  first: Cipher,
+  fallback: Fallback,
+  items: readonly Plain[],
+  patience: Patience | undefined,
+): Promise<Sealed[]> {
   try {
-    return await first.seal(items);
+    return await first.seal(items, patience);
   } catch (error) {
     if (!(error instanceof KeyrowError && error.code === "CIPHER_UNAVAILABLE")) throw error;
     const sealed = await fallback.cipher.seal(items);
@@ -58,11 +66,12 @@ async function sealOrFallBack(first: Cipher, fallback: Fallback, items: readonly
 /** Opens the items of each cipher in one batch, all batches at once, and puts the answers back in order. */
 async function openByHolder(
   items: readonly Bound[],
-  holder: (keyId: string) => Cipher | undefined,
+  holders: ReadonlyMap<string, Cipher | undefined>,
+  patience: Patience | undefined,
 ): Promise<Array<string | KeyrowError>> {
   const batches = new Map<Cipher, number[]>();
   for (const [position, { keyId }] of items.entries()) {
-    const cipher = holder(keyId);
+    const cipher = holders.get(keyId);
     if (!cipher) continue;
     const batch = batches.get(cipher);
     if (batch) batch.push(position);
@@ -72,7 +81,10 @@ async function openByHolder(
   const opened: Array<string | KeyrowError | undefined> = new Array(items.length);
   await Promise.all(
     Array.from(batches, async ([cipher, positions]) => {
-      const answers = await cipher.open(positions.map((position) => items[position] as Bound));
+      const answers = await cipher.open(
+        positions.map((position) => items[position] as Bound),
+        patience,
+      );
       for (const [index, position] of positions.entries()) opened[position] = answers[index];
     }),
   );

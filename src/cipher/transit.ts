@@ -1,7 +1,7 @@
 import { KeyrowError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { type BreakerState, createBreaker } from "./breaker.ts";
-import type { Bound, Cipher, KeyState, Plain, Sealed } from "./cipher.ts";
+import type { Bound, Cipher, KeyState, Patience, Plain, Sealed } from "./cipher.ts";
 import { type Context, encodeContext } from "./context.ts";
 import { decodeBase64, decodeValue, encodeValue } from "./local.ts";
 import type { TransitKey } from "./openbao/access.ts";
@@ -34,9 +34,15 @@ export interface Transit extends Cipher {
 const FRESH_MS = 10_000;
 // GCM's nonce and tag: no ciphertext is shorter than its plaintext and these.
 const OVERHEAD_BYTES = 28;
-const STORED = /^vault:v([1-9][0-9]{0,8}):([A-Za-z0-9+/]+={0,2})$/;
+// Base64 in its one canonical spelling, without spare bits: OpenBao takes others, and one value must not have many forms.
+const STORED =
+  /^vault:v([1-9][0-9]{0,8}):((?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?)$/;
 // Several calls in a row, each of them just in time, are too late.
 const PATIENCE_MS = MOST_MS + 200;
+// What takes no longer is not slow.
+const ALLOWED_MS = 50;
+// Shorter values may stand in a ciphertext by chance.
+const TELLING_BYTES = 8;
 
 /**
  * The cipher of one derived key of OpenBao's Transit; stored as `vault:vN:base64`. Where OpenBao does not answer, calls
@@ -57,14 +63,24 @@ export function createTransit(parts: TransitParts): Transit {
   parts.onState?.(breaker.state);
 
   /** Runs what calls OpenBao, unless it is known to be away; throws CIPHER_UNAVAILABLE for every fault. */
-  async function guarded<T>(work: () => Promise<T>, items: ReadonlyArray<Plain | Bound> = []): Promise<T> {
-    if (breaker.state !== "closed") throw new KeyrowError("CIPHER_UNAVAILABLE");
+  async function guarded<T>(
+    work: () => Promise<T>,
+    items: ReadonlyArray<Plain | Bound> = [],
+    patience: Patience = { left: PATIENCE_MS },
+  ): Promise<T> {
+    if (breaker.state !== "closed" || patience.left <= 0) throw new KeyrowError("CIPHER_UNAVAILABLE");
+    const started = performance.now();
+    const allowed = ALLOWED_MS + lengthOf(items) / BYTES_PER_MS;
+    const { left } = patience;
     try {
-      return await inTime(work(), PATIENCE_MS + lengthOf(items) / BYTES_PER_MS);
+      return await inTime(work(), Math.min(left, PATIENCE_MS) + allowed);
     } catch (error) {
       if (!(error instanceof OpenBaoFault)) throw error;
-      breaker.trip(error);
+      // Whoever has waited elsewhere already is too impatient to say that it is away.
+      if (error.kind !== "timeout" || left >= PATIENCE_MS) breaker.trip(error);
       throw new KeyrowError("CIPHER_UNAVAILABLE");
+    } finally {
+      patience.left -= Math.max(0, performance.now() - started - allowed);
     }
   }
 
@@ -76,11 +92,12 @@ export function createTransit(parts: TransitParts): Transit {
   }
 
   return {
-    seal: (items) => (items.length === 0 ? Promise.resolve([]) : guarded(() => seal(key, items), items)),
-    async open(items) {
+    seal: (items, patience) =>
+      items.length === 0 ? Promise.resolve([]) : guarded(() => seal(key, items), items, patience),
+    async open(items, patience) {
       if (items.length === 0) return [];
       try {
-        return await guarded(() => open(items), items);
+        return await guarded(() => open(items), items, patience);
       } catch (error) {
         if (!(error instanceof KeyrowError)) throw error;
         return items.map(() => error);
@@ -117,7 +134,7 @@ async function seal(key: UsableKey, items: readonly Plain[]): Promise<Sealed[]> 
   const results = await key.run("encrypt", input);
   return named(
     key,
-    results.map(({ ciphertext }, index) => checked(ciphertext, (plain[index] as Buffer).length)),
+    results.map(({ ciphertext }, index) => checked(ciphertext, plain[index] as Buffer)),
   );
 }
 
@@ -126,7 +143,7 @@ async function rewrap(
   place: TransitKey,
   items: readonly Bound[],
 ): Promise<Array<Sealed | KeyrowError>> {
-  const moved = await eachHeld(key, place, "rewrap", items, ({ ciphertext }) => checked(ciphertext, 0));
+  const moved = await eachHeld(key, place, "rewrap", items, ({ ciphertext }) => checked(ciphertext));
   const good = moved.flatMap((encrypted, index) =>
     typeof encrypted === "string" ? [{ encrypted, context: (items[index] as Bound).context }] : [],
   );
@@ -177,8 +194,8 @@ async function statesOf(key: UsableKey, place: TransitKey, items: readonly Bound
 
 /** `missing` also where a ciphertext is of another version than its key id. */
 function stateOf(place: TransitKey, { keyId, encrypted }: Bound, versions: Versions): KeyState {
-  const version = versionOf(place, keyId);
-  return version !== undefined && version === parse(encrypted)?.version ? versions.state(keyId) : "missing";
+  const version = parse(encrypted)?.version;
+  return version !== undefined && version === versionOf(place, keyId) ? versions.state(keyId) : "missing";
 }
 
 /**
@@ -196,16 +213,20 @@ function idOf(versions: Versions, version: number): string {
   return id;
 }
 
-/** One value sealed, opened, and not opened elsewhere: a key that is not derived ignores the context without a word. */
+/**
+ * One value sealed, opened, and not opened elsewhere: a key that is not derived ignores the context without a word. Sealed
+ * twice it has two forms, or whoever reads the database would see which values are the same.
+ */
 async function probe(key: UsableKey, place: TransitKey): Promise<void> {
   await key.versions(performance.now());
-  const here: Context = ["keyrow", "check"];
-  const [{ encrypted } = { encrypted: "" }] = await seal(key, [{ context: here, value: "probe" }]);
+  const here: Plain = { context: ["keyrow", "check"], value: "a value to try this key with" };
+  const [one, other] = (await seal(key, [here, here])) as [Sealed, Sealed];
+  if (one.encrypted === other.encrypted) throw new OpenBaoFault("garbage");
   const [opened, elsewhere] = await key.run("decrypt", [
-    asInput({ encrypted, context: here }),
-    asInput({ encrypted, context: ["keyrow", "elsewhere"] }),
+    asInput({ ...one, context: here.context }),
+    asInput({ ...one, context: ["keyrow", "elsewhere"] }),
   ]);
-  if (openedValue(opened?.plaintext) !== "probe") throw new OpenBaoFault("garbage");
+  if (openedValue(opened?.plaintext) !== here.value) throw new OpenBaoFault("garbage");
   if (elsewhere?.error !== undefined) return;
   throw new KeyrowError("TRANSIT_UNBOUND", {
     message: `The Transit key ${place.mount}/${place.key} binds no value to its row: what it seals opens anywhere.`,
@@ -221,19 +242,21 @@ function asInput({ context, encrypted }: Pick<Bound, "context" | "encrypted">): 
   return { ciphertext: encrypted, context: contextText(context) };
 }
 
-/** The version and the length of a stored value; undefined where it is none, in any spelling but one. */
-function parse(encrypted: string): { version: number; bytes: number } | undefined {
+/** The version of a stored value, and its bytes in base64; undefined where it is none, in any spelling but one. */
+function parse(encrypted: string): { version: number; body: string } | undefined {
   const [, version, body = ""] = STORED.exec(encrypted) ?? [];
-  const bytes = Buffer.from(body, "base64");
-  // OpenBao takes other spellings of the same bytes: one value must not have many stored forms.
-  if (version === undefined || bytes.toString("base64") !== body) return undefined;
-  return { version: Number(version), bytes: bytes.length };
+  if (version === undefined) return undefined;
+  return { version: Number(version), body };
 }
 
-/** A ciphertext as it is to be stored, of a plaintext of so many bytes; a fault for anything else that was answered. */
-function checked(ciphertext: string | undefined, plainBytes: number): string {
-  const { bytes = 0 } = parse(ciphertext ?? "") ?? {};
-  if (bytes < plainBytes + OVERHEAD_BYTES) throw new OpenBaoFault("garbage");
+/**
+ * A ciphertext as it is to be stored, of this plaintext where it is known; a fault for anything else that was answered, and
+ * for what has the plaintext in it.
+ */
+function checked(ciphertext: string | undefined, plain: Buffer = Buffer.alloc(0)): string {
+  const bytes = Buffer.from(parse(ciphertext ?? "")?.body ?? "", "base64");
+  const isOpen = plain.length >= TELLING_BYTES && bytes.includes(plain);
+  if (isOpen || bytes.length < plain.length + OVERHEAD_BYTES) throw new OpenBaoFault("garbage");
   return ciphertext as string;
 }
 

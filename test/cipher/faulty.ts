@@ -1,11 +1,25 @@
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { createServer, request as forward, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { json } from "node:stream/consumers";
 import type { ExecutionContext } from "ava";
 import type { OpenBaoAccess } from "../../src/cipher/openbao/access.ts";
 
-/** What stands between a server and its OpenBao: nothing, silence, answers that are none, or a cut in mid-answer. */
-export type Fault = "none" | "silence" | "garbage" | "no answer's form" | "cut" | "stumble once";
+/**
+ * What stands between a server and its OpenBao: nothing, silence, answers that are none, are cut, take half a second, never
+ * end, or seal nothing.
+ */
+export type Fault =
+  | "none"
+  | "silence"
+  | "garbage"
+  | "no answer's form"
+  | "cut"
+  | "stumble once"
+  | "slow"
+  | "huge"
+  | "open";
 
 /** An OpenBao behind a door that can be made to fail; everything else is the real one's. */
 export interface Faulty {
@@ -23,6 +37,9 @@ export async function makeFaulty(t: ExecutionContext, real: OpenBaoAccess): Prom
   const server = createServer((request, response) => {
     calls += 1;
     if (fault === "none") pass(real, request, response);
+    else if (fault === "open" && request.url?.includes("/encrypt/")) void answerOpen(request, response);
+    else if (fault === "open") pass(real, request, response);
+    else if (fault === "slow") setTimeout(() => pass(real, request, response), SLOW_MS);
     else if (fault === "stumble once") {
       fault = "none";
       response.writeHead(502).end();
@@ -43,18 +60,41 @@ export async function makeFaulty(t: ExecutionContext, real: OpenBaoAccess): Prom
   };
 }
 
-const answers: Readonly<Record<Exclude<Fault, "none" | "stumble once">, (response: ServerResponse) => void>> = {
+// Just in time, each for itself.
+const SLOW_MS = 550;
+
+const answers: Readonly<
+  Record<Exclude<Fault, "none" | "stumble once" | "slow" | "open">, (response: ServerResponse) => void>
+> = {
   silence: () => undefined,
   garbage: (response) => response.writeHead(200).end("<html>vault:v1:not-a-ciphertext</html>"),
   "no answer's form": (response) =>
     response
       .writeHead(200)
       .end(JSON.stringify({ data: { batch_results: [{ ciphertext: "plaintext", plaintext: "?" }] } })),
+  huge(response) {
+    response.writeHead(200).write('{"data":{"batch_results":[');
+    const more = () => {
+      while (!response.destroyed && response.write('{"plaintext":""},'.repeat(10_000)));
+    };
+    response.on("drain", more);
+    more();
+  },
   cut(response) {
     response.writeHead(200, { "content-length": "1000" }).write('{"data":{"batch_results":[{"ciphertext":"vault:v1:');
     setImmediate(() => response.destroy());
   },
 };
+
+/** Ciphertexts of the right form and length that have their plaintexts in them. */
+async function answerOpen(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const { batch_input: items } = (await json(request)) as { batch_input: Array<{ plaintext: string }> };
+  const sealed = items.map(({ plaintext }) => {
+    const bytes = Buffer.concat([randomBytes(28), Buffer.from(plaintext, "base64")]);
+    return { ciphertext: `vault:v1:${bytes.toString("base64")}` };
+  });
+  response.writeHead(200).end(JSON.stringify({ data: { batch_results: sealed } }));
+}
 
 function pass({ address }: OpenBaoAccess, request: IncomingMessage, response: ServerResponse): void {
   const { protocol, hostname, port, pathname } = new URL(address);

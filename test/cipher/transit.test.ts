@@ -243,17 +243,18 @@ test.serial("nothing of a value, a token or a key is in OpenBao's audit file or 
 });
 
 // What a real OpenBao can't be made to do.
-for (const fault of ["silence", "garbage", "no answer's form", "cut"] as const) {
+for (const fault of ["silence", "garbage", "no answer's form", "cut", "huge", "open"] as const) {
   test.serial(
     `${fault} instead of an answer: calls fail with CIPHER_UNAVAILABLE, later ones at once, until it is over`,
     async (t) => {
       const door = await makeFaulty(t, bao.access);
       const { transit, states } = observe(t, door.access, bao.transitKey);
       const context = userContext();
-      const sealed = await sealOne(transit, context, "value");
+      const value = "a value of some length";
+      const sealed = await sealOne(transit, context, value);
       door.set(fault);
       const started = performance.now();
-      t.is(((await t.throwsAsync(sealOne(transit, context, "value"))) as KeyrowError).code, "CIPHER_UNAVAILABLE");
+      t.is(((await t.throwsAsync(sealOne(transit, context, value))) as KeyrowError).code, "CIPHER_UNAVAILABLE");
       t.true(performance.now() - started < 2_000, "a request never waits longer than that");
       const calls = door.calls();
       t.not(transit.availability, "closed");
@@ -261,7 +262,7 @@ for (const fault of ["silence", "garbage", "no answer's form", "cut"] as const) 
       t.true(door.calls() - calls <= 1, "nobody asks but a probe");
       door.set("none");
       await until(t, async () => transit.availability === "closed");
-      t.is(await openOne(transit, { ...sealed, context }), "value");
+      t.is(await openOne(transit, { ...sealed, context }), value);
       t.is(states.at(-1), "closed");
     },
   );

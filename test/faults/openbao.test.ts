@@ -119,6 +119,12 @@ const troubles: Readonly<Record<string, Trouble>> = {
       await bao.root({ method: "POST", path: "sys/policies/acl/keyrow-server", body: { policy: data.policy } });
     };
   },
+  "without its key": async (_t, bao) => {
+    await bao.copyData();
+    await bao.root({ method: "POST", path: "transit/keys/keyrow/config", body: { deletion_allowed: true } });
+    await bao.root({ method: "DELETE", path: "transit/keys/keyrow" });
+    return () => bao.restoreData();
+  },
   "without its mount": async (_t, bao) => {
     const move = (from: string, to: string) => bao.root({ method: "POST", path: "sys/remount", body: { from, to } });
     // It goes on in the background.
@@ -144,7 +150,7 @@ for (const [what, trouble] of Object.entries(troubles)) {
   });
 }
 
-for (const fault of ["silence", "garbage", "no answer's form", "cut"] as const) {
+for (const fault of ["silence", "garbage", "no answer's form", "cut", "huge"] as const) {
   test.serial(
     `${fault} instead of OpenBao's answers: nobody waits, what is written is sealed, and all is back with it`,
     async (t) => {
@@ -159,6 +165,46 @@ for (const fault of ["silence", "garbage", "no answer's form", "cut"] as const) 
     },
   );
 }
+
+test.serial("an OpenBao restored from an older backup: what is newer waits, and says so of itself alone", async (t) => {
+  const bao = await startOpenBao(t);
+  const it = await stage(t, bao.access, bao.transitKey);
+  t.deepEqual((await it.set("before", "old")).codes, []);
+  await bao.copyData();
+  await bao.root({ method: "POST", path: "transit/keys/keyrow/rotate" });
+  await until(async () => (await it.set("newer", "new")).codes.length === 0 && (await it.census()).transit === 2);
+  await bao.restoreData();
+  await until(async () => (await it.ready())[1].transit === "closed");
+  const { values, codes, ms } = await it.list();
+  t.deepEqual(values, { before: "old", newer: null });
+  t.deepEqual(codes, ["CIPHER_UNAVAILABLE"], "for that field alone");
+  t.true(ms < MOST_MS, `${ms} ms`);
+  t.deepEqual((await it.set("after", "last")).codes, []);
+  t.deepEqual(await it.census(), { transit: 3, local: 0 });
+  t.is((await it.ready())[1].transit, "closed");
+});
+
+test.serial("a request with many values does not wait for each of them on an OpenBao that is slow", async (t) => {
+  const bao = await startOpenBao(t);
+  const door = await makeFaulty(t, bao.access);
+  const it = await stage(t, door.access, bao.transitKey);
+  t.deepEqual((await it.set("before", "old")).codes, []);
+  door.set("slow");
+  const fields = Array.from(
+    { length: 15 },
+    (_, index) => `m${index}: setUserCredential(input: { provider: "p", name: "n${index}", value: "v" }) {
+      userCredential { name }
+    }`,
+  );
+  const started = performance.now();
+  const { data, codes } = await it.server.query(it.user, `mutation { ${fields.join("\n")} }`);
+  const ms = performance.now() - started;
+  t.deepEqual(codes, []);
+  t.is(Object.keys(data).length, 15);
+  t.true(ms < MOST_MS, `${ms} ms`);
+  const { transit, local } = await it.census();
+  t.is(transit + local, 16, "each is sealed");
+});
 
 async function during(t: ExecutionContext, it: Stage): Promise<void> {
   const first = await it.set("meanwhile", "new");

@@ -153,13 +153,13 @@ function counting(cipher: Cipher, calls: TestServer["cipherCalls"]): Cipher {
     state: (keyId) => cipher.state(keyId),
     current: () => cipher.current(),
     check: () => cipher.check(),
-    seal(items) {
+    seal(items, patience) {
       calls.seal.push(items.length);
-      return cipher.seal(items);
+      return cipher.seal(items, patience);
     },
-    open(items) {
+    open(items, patience) {
       calls.open.push(items.length);
-      return cipher.open(items);
+      return cipher.open(items, patience);
     },
   };
 }

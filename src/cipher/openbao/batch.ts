@@ -17,7 +17,7 @@ const result = z.object({
   // An empty plaintext is one: only this key tells of a failure.
   error: z.string().optional(),
 });
-const results = z.object({ batch_results: z.array(result) });
+const results = z.array(result);
 
 /** Parts items into batches that OpenBao takes, in order. */
 export function split(items: readonly BatchItem[]): BatchItem[][] {
@@ -44,7 +44,10 @@ export function sizeOf({ context = "", plaintext = "", ciphertext = "" }: BatchI
 
 /** Reads the answer to so many items; throws an OpenBaoFault where it is none. */
 export function readResults(data: unknown, count: number): BatchResult[] {
-  const { success, data: read } = results.safeParse(data);
-  if (success && read.batch_results.length === count) return read.batch_results;
+  // Counted before it is read: a wrong one may have any number of items, and reading them would hold the process.
+  const { batch_results: given } = (data ?? {}) as { batch_results?: unknown };
+  if (!Array.isArray(given) || given.length !== count) throw new OpenBaoFault("garbage");
+  const { success, data: read } = results.safeParse(given);
+  if (success) return read;
   throw new OpenBaoFault("garbage");
 }

@@ -15,6 +15,8 @@ export interface Call {
   readonly accept?: readonly number[];
   /** How long it may take in all; MOST_MS where nobody says. */
   readonly ms?: number;
+  /** How many bytes its answer may have; MOST_BYTES where nobody says. */
+  readonly bytes?: number;
 }
 
 /** Calls one OpenBao over connections that stay open. */
@@ -33,8 +35,8 @@ export interface Answer {
 /** How long a call may take, in ms: a request makes several, and should not wait for one that never answers. */
 export const MOST_MS = 1_000;
 const CONNECTIONS = 16;
-// Twice the largest batch's answer; beyond that it is no answer of OpenBao's.
-const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
+/** How many bytes an answer may have: beyond that it is none of OpenBao's, and reading it would hold the process. */
+export const MOST_BYTES = 1024 * 1024;
 
 /** Makes the client of an OpenBao; it connects when it is first called. Throws CONFIG_INVALID for a bad BAO_CACERT. */
 export function createOpenBaoClient({ address, caFile, namespace }: OpenBaoAccess): OpenBaoClient {
@@ -42,14 +44,14 @@ export function createOpenBaoClient({ address, caFile, namespace }: OpenBaoAcces
   const pool = new Pool(socketPath === undefined ? new URL(address).origin : "http://localhost", {
     connections: CONNECTIONS,
     pipelining: 1,
-    maxResponseSize: MAX_ANSWER_BYTES,
     connect: {
       ...(socketPath !== undefined && { socketPath }),
       ...(caFile !== undefined && { ca: readAuthorities(caFile) }),
     },
   });
 
-  async function attempt({ method, path, token, body, accept = [] }: Call, signal: AbortSignal): Promise<Answer> {
+  async function attempt(call: Call, signal: AbortSignal): Promise<Answer> {
+    const { method, path, token, body, accept = [], bytes = MOST_BYTES } = call;
     const { statusCode, body: stream } = await pool.request({
       method,
       path: `/v1/${path}`,
@@ -63,7 +65,7 @@ export function createOpenBaoClient({ address, caFile, namespace }: OpenBaoAcces
       ...(body !== undefined && { body: JSON.stringify(body) }),
     });
     // Read to its end whatever it is, so that the connection can be used again.
-    const text = await stream.text();
+    const text = await readAll(stream, bytes);
     const good = (statusCode >= 200 && statusCode < 300) || accept.includes(statusCode);
     if (!good) throw new OpenBaoFault("status", statusCode);
     return statusCode === 204 ? {} : parse(text);
@@ -71,17 +73,20 @@ export function createOpenBaoClient({ address, caFile, namespace }: OpenBaoAcces
 
   return {
     async call(call) {
-      const signal = AbortSignal.timeout(call.ms ?? MOST_MS);
+      // Not AbortSignal.timeout: that makes an error, with its stack, for each call that was over long before.
+      const late = new AbortController();
+      const timer = setTimeout(() => late.abort(), call.ms ?? MOST_MS);
+      const once = () =>
+        attempt(call, late.signal).catch((error: unknown) => {
+          throw faultOf(error, late.signal);
+        });
       try {
-        return await attempt(call, signal);
-      } catch (error) {
-        const fault = faultOf(error, signal);
-        if (!mayRetry(fault)) throw fault;
-      }
-      try {
-        return await attempt(call, signal);
-      } catch (error) {
-        throw faultOf(error, signal);
+        return await once().catch((fault: OpenBaoFault) => {
+          if (mayRetry(fault)) return once();
+          throw fault;
+        });
+      } finally {
+        clearTimeout(timer);
       }
     },
     async close() {
@@ -98,8 +103,19 @@ function mayRetry({ kind, status = 0 }: OpenBaoFault): boolean {
 function faultOf(error: unknown, signal: AbortSignal): OpenBaoFault {
   if (error instanceof OpenBaoFault) return error;
   if (signal.aborted) return new OpenBaoFault("timeout");
-  const garbled = error instanceof errors.HTTPParserError || error instanceof errors.ResponseExceededMaxSizeError;
-  return new OpenBaoFault(garbled ? "garbage" : "unreachable");
+  return new OpenBaoFault(error instanceof errors.HTTPParserError ? "garbage" : "unreachable");
+}
+
+/** The text of an answer; an OpenBaoFault beyond so many bytes, which cuts the connection. */
+async function readAll(stream: AsyncIterable<Buffer>, most: number): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of stream) {
+    bytes += chunk.length;
+    if (bytes > most) throw new OpenBaoFault("garbage");
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks, bytes).toString("utf8");
 }
 
 function parse(text: string): Answer {
