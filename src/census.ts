@@ -31,7 +31,7 @@ export async function missingKeys(pool: pg.Pool, cipher: Cipher): Promise<Missin
 }
 
 const why: Readonly<Partial<Record<KeyState, string>>> = {
-  "too-new": "newer than OpenBao's, which was restored from an older backup",
+  "too-new": "newer than OpenBao's, which is of an older backup, or another one",
   replaced: "OpenBao has another key of this name and version",
   retired: "retired",
 };

@@ -50,16 +50,33 @@ export async function withCommandRing<T>(
   return withRing(config, !config.keyFile.mayCreate, given, work);
 }
 
+/** What stops a command for want of OpenBao, with the remedy: for one that BAO_ADDR names, or the embedded one. */
+function openBaoAway(named: boolean, cause: unknown): KeyrowError {
+  return new KeyrowError("CIPHER_UNAVAILABLE", {
+    message: named
+      ? "The OpenBao that BAO_ADDR names does not answer as it should, so values can't be sealed or opened."
+      : "The embedded OpenBao does not answer as it should, so values can't be sealed or opened.",
+    hint: named
+      ? "See that it runs and is unsealed, and that its login is good; then run this again. What was done stays done."
+      : "Look into its log in the data directory, start `npm start -- --openbao` again, and run this again.",
+    cause,
+  });
+}
+
 async function withRing<T>(
-  { keyFile, fallback }: Config,
+  { keyFile, fallback, openBao: given }: Config,
   withLocal: boolean,
   openBao: CommandOpenBao | undefined,
   work: (ring: CommandRing) => Promise<T>,
 ): Promise<T> {
   const localKeys = withLocal ? await readKeyFile(keyFile.path) : [];
   const ring = createRing({ localKeys, openBao, fallback, log: createLog("silent") });
+  const named = given !== undefined;
   try {
     return await work({ ...ring, openBao });
+  } catch (error) {
+    const isAway = openBao !== undefined && error instanceof KeyrowError && error.code === "CIPHER_UNAVAILABLE";
+    throw isAway ? openBaoAway(named, error) : error;
   } finally {
     await ring.close();
   }

@@ -238,7 +238,10 @@ openBaoTest("while OpenBao is away the status says so, and a rewrap says what to
   t.is(status.exitCode, 0);
   const moved = await keyrow(["rewrap"], vault);
   t.is(moved.exitCode, 1);
-  t.regex(moved.stderr, /^error: values can't be sealed or opened right now. Try again later.\n/);
+  const away =
+    /^error: the OpenBao that BAO_ADDR names does not answer as it should.*\nhint: see that it runs and is unsealed/;
+  t.regex(moved.stderr, away);
+  t.regex((await keyrow(["keys", "rotate"], vault)).stderr, away);
 });
 
 openBaoTest(
@@ -256,7 +259,7 @@ openBaoTest(
     const ids = (stored: typeof older) => stored.map(({ id }) => id);
     const status = await keyrow(["keys", "status"], vault);
     t.is(status.exitCode, 1);
-    t.regex(status.stdout, /:v2:\w+ +3 .* no: newer than OpenBao's; it was restored from an older backup$/m);
+    t.regex(status.stdout, /:v2:\w+ +3 .* no: newer than OpenBao's, which is of an older backup, or another one$/m);
     t.is(
       (await keyrow(["rewrap", "--to", "local"], vault)).stdout,
       "moved  3 rows\nkeyless 3 rows: keyrow keys status --rows\n",

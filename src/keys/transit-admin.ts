@@ -77,11 +77,10 @@ async function withKey<T>(
 
 function explained(fault: OpenBaoFault, path: string): KeyrowError {
   const refused = fault.status === 403 || fault.status === 404;
-  return new KeyrowError(refused ? "FORBIDDEN" : "CIPHER_UNAVAILABLE", {
-    message: refused ? `OpenBao does not allow this login to use ${path}.` : "OpenBao does not answer.",
-    hint: refused
-      ? "Give BAO_TOKEN of somebody who may: docs/openbao.md has the policy for operators."
-      : "Check BAO_ADDR, and that it runs and is unsealed.",
+  if (!refused) return new KeyrowError("CIPHER_UNAVAILABLE", { cause: fault });
+  return new KeyrowError("FORBIDDEN", {
+    message: `OpenBao does not allow this login to use ${path}.`,
+    hint: "Give BAO_TOKEN of somebody who may: docs/openbao.md has the policy for operators.",
     cause: fault,
   });
 }
