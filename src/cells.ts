@@ -5,6 +5,7 @@ import {
   type GraphQLSchema,
   getNamedType,
   getNullableType,
+  isIntrospectionType,
   isListType,
   isObjectType,
   Kind,
@@ -19,7 +20,7 @@ interface Field {
   readonly cells: number;
   /** What says how many rows it has, where it is a connection. */
   readonly page?: { readonly first: ValueNode | undefined; readonly last: ValueNode | undefined };
-  /** Whether it is there once for each row of the connection that it is in: `nodes`, `edges`. */
+  /** Whether it is a list of objects: in a connection, of its rows. */
   readonly isList: boolean;
   readonly fields: readonly Field[];
 }
@@ -40,7 +41,8 @@ export interface PageSizes {
 
 /**
  * Counts the cells that a valid document asks for, by its variables: one for each row of a list, and one for each field of
- * it, objects and aliases included. A page counts as full, and so does each in another. A field's extension `cells` says
+ * it, objects and aliases included. A page counts as full, and so does each in another; a list that has none as the
+ * largest, but for those of the schema, which is always the same. A field's extension `cells` says
  * as how many it counts, and `cellsWithin` as how many in a list that is not the operation's own. Of several operations
  * the dearest counts.
  */
@@ -54,13 +56,13 @@ export function cellCounter(
   return (variables) =>
     Math.max(
       0,
-      ...known.map(({ fields, defaults }) => sum(fields, 1, (node) => size(node, variables ?? {}, defaults))),
+      ...known.map(({ fields, defaults }) => sum(fields, sizes.most, (node) => size(node, variables ?? {}, defaults))),
     );
 
   function sum(fields: readonly Field[], rowsAround: number, sizeOf: SizeOf): number {
     return fields.reduce((total, { cells, page, isList, fields: inner }) => {
       const rows = page && rowsOf(page, sizeOf);
-      const all = cells + (rows ?? 0) + sum(inner, rows ?? 1, sizeOf);
+      const all = cells + (rows ?? 0) + sum(inner, rows ?? sizes.most, sizeOf);
       return total + all * (isList ? rowsAround : 1);
     }, 0);
   }
@@ -108,6 +110,7 @@ function readOperation(
       return ofSet(narrower ?? type, one.selectionSet, within);
     }
     const field = isObjectType(type) ? type.getFields()[one.name.value] : undefined;
+    const of = field && getNamedType(field.type);
     const isPage = field?.args.some(({ name }) => name === "first") ?? false;
     const given = (name: string) => one.arguments?.find((argument) => argument.name.value === name)?.value;
     const { cells, cellsWithin } = field?.extensions ?? {};
@@ -116,8 +119,12 @@ function readOperation(
       {
         cells: typeof counted === "number" ? counted : 1,
         ...(isPage && { page: { first: given("first"), last: given("last") } }),
-        isList: field !== undefined && isListType(getNullableType(field.type)),
-        fields: ofSet(field && getNamedType(field.type), one.selectionSet, within || (isPage && type !== root)),
+        isList:
+          field !== undefined &&
+          isListType(getNullableType(field.type)) &&
+          isObjectType(of) &&
+          !isIntrospectionType(of),
+        fields: ofSet(of, one.selectionSet, within || (isPage && type !== root)),
       },
     ];
   }

@@ -268,8 +268,12 @@ function spend(settings: Settings, { rows, command }: pg.QueryResult<object>): v
 
 /** Throws LIMIT_EXCEEDED where a request's answers hold more than one may. */
 function checkBudget(settings: Settings): void {
-  if ((spent.get(settings) ?? 0) <= MAX_RESULT_CHARACTERS) return;
-  throw tooLarge();
+  if (charactersLeft(settings) < 0) throw tooLarge();
+}
+
+/** How many characters the database may still answer to the request of these settings. */
+export function charactersLeft(settings: Settings): number {
+  return MAX_RESULT_CHARACTERS - (spent.get(settings) ?? 0);
 }
 
 /** Asks the database for a sign of life; rejects where it gives none. */

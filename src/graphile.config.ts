@@ -13,7 +13,7 @@ import { StableOrderPlugin } from "../plugins/stable-order.ts";
 import { TokensPlugin } from "../plugins/tokens.ts";
 import { UserCredentialsPlugin } from "../plugins/user-credentials.ts";
 import type { Cipher } from "./cipher/cipher.ts";
-import { createWithPgClient } from "./database.ts";
+import { charactersLeft, createWithPgClient } from "./database.ts";
 import { GraphiqlPolicyPlugin, graphiqlConfig } from "./graphiql.ts";
 import { LARGE_COLUMN, type Limits, MAX_VALUE_BYTES, PLANNING_MS, VALUE_CELLS } from "./limits.ts";
 import { maskValue } from "./mask.ts";
@@ -33,12 +33,16 @@ export const exposed: Readonly<Record<string, readonly string[] | "all">> = {
 /** Columns of up to 16 KiB. PostgreSQL makes one text of a list in a list, and holds it several times over. */
 const large = { columns: { user_credentials: ["metadata", "description"] }, ...LARGE_COLUMN } as const;
 
+// Characters: what a ciphertext has at most beside its value, and what a revealed row has beside its ciphertext.
+const SEALED_EXTRA = 128;
+const REVEALED_ROW = 512;
+
 /** What the preset is wired of. */
 export interface Parts {
   readonly pool: pg.Pool;
   readonly cipher: Cipher;
   readonly session: Session;
-  readonly limits: Pick<Limits, "page" | "reveals" | "requestMs">;
+  readonly limits: Pick<Limits, "page" | "reveals" | "answerBytes" | "requestMs">;
   readonly onRevealed: (ids: readonly string[]) => void;
   /** Signs the tokens that are made here; absent: none are. */
   readonly tokenSigner?: TokenSigner | undefined;
@@ -122,6 +126,12 @@ export function createPreset({ pool, cipher, session, limits, onRevealed, watchA
         mask: maskValue,
         maxBytes: MAX_VALUE_BYTES,
         maxReveals: limits.reveals,
+        // Base64 makes four characters of three bytes.
+        maxCiphertext: (settings, values, revealedBytes) =>
+          Math.min(
+            ((limits.answerBytes - revealedBytes) * 4) / 3 + values * SEALED_EXTRA,
+            charactersLeft(settings) - values * REVEALED_ROW,
+          ),
         cells: VALUE_CELLS,
         // Whatever the database says: a USER credential opens for the verified token's user alone, a SYSTEM one for none.
         mayOpen: (row, settings) =>

@@ -50,7 +50,7 @@ export const MAX_RESULT_CHARACTERS = 32 * 1024 * 1024;
 export const LARGE_COLUMN = { cells: 20, cellsWithin: 60 } as const;
 
 /** As how many cells a value counts that is revealed: it may be an error, with a place and words of its own. */
-export const VALUE_CELLS = 40;
+export const VALUE_CELLS = 10;
 
 /** Requests of more cells than this run one at a time for each user: answers are made in the server's one thread. */
 export const MANY_CELLS = 10_000;

@@ -350,7 +350,7 @@ export const settings = {
   KEYROW_MAX_CELLS: setting({
     default: "200000",
     description:
-      "How many rows and fields of rows a document may ask for in all, objects and aliases included. A list in another counts a page for each of its rows, whether there are so many or not. A value counts as 40; a description or metadata as 20, and as 60 in a list that is in something else.",
+      "How many rows and fields of rows a document may ask for in all, objects and aliases included. A list in another counts a page for each of its rows, whether there are so many or not. A value counts as 10, a description or metadata as 20, and as 60 in a list that is in something else.",
     parser: whole(1, 10_000_000),
     remedy: "give a number from 1 to 10000000",
   }),

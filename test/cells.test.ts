@@ -4,7 +4,7 @@ import { cellCounter } from "../src/cells.ts";
 
 const schema = buildSchema(`
   type Query { things(first: Int, last: Int): Things, thing(id: Int): Thing }
-  type Mutation { makeThing: Thing }
+  type Mutation { makeThing: Thing, makeThings: [Thing!] }
   type Things { nodes: [Thing], edges: [Edge]!, totalCount: Int, pageInfo: Page }
   type Edge { node: Thing }
   type Page { more: Boolean, less: Boolean }
@@ -57,6 +57,8 @@ const counted: Array<[what: string, query: string, cells: number, variables?: Re
   ],
   ["a list in a list, where nobody says", "{ things { nodes { things { totalCount } } } }", 1 + 100 * (2 + 102)],
   ["a list in a mutation", "mutation { makeThing { things(first: 6) { totalCount } } }", 1 + 8],
+  ["a list that has no page as the largest", "mutation { makeThings { name thing { name } } }", 1_000 * 4],
+  ["the schema's lists once", "{ __schema { types { fields { name } } } }", 4],
   [
     "what fragments hold, where they are spread",
     "{ ...q } fragment q on Query { things(first: 2) { nodes { ...t ... on Named { ... on Thing { ...t } } } } } fragment t on Thing { a: name b: thing { name } }",

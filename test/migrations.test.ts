@@ -243,7 +243,8 @@ test("the migrations assume no more of an application's own tables than the spec
 });
 
 test("an application's own function that wrote one entry of the log goes on writing, entry by entry", async (t) => {
-  const upgrade = await readFile(`${migrationsFolder}/committed/000005-many-entries-at-once.sql`, "utf8");
+  const read = (name: string) => readFile(`${migrationsFolder}/committed/${name}`, "utf8");
+  const upgrade = `${await read("000005-many-entries-at-once.sql")};${await read("000006-room-for-values.sql")}`;
   await migrated(async (database) => {
     const rows = await withConnection(database.superuser, async (client) => {
       await client.query(`

@@ -157,7 +157,7 @@ const wrong: Array<[name: string, attributes: string, more: (login: string) => s
   [
     "calls_a_function",
     "noinherit",
-    (login) => `${member(login)}; grant execute on routine keyrow.reveal_user_credentials(uuid[]) to ${login}`,
+    (login) => `${member(login)}; grant execute on routine keyrow.reveal_user_credentials(uuid[], bigint) to ${login}`,
     /rights of its own: execute on routine keyrow\.reveal_user_credentials\(/,
   ],
   [

@@ -457,7 +457,7 @@ const calls: Record<string, Call> = {
     withoutClaims: "28000",
     asStranger: [{ answer: false }],
   },
-  "keyrow.reveal_user_credentials(uuid[])": {
+  "keyrow.reveal_user_credentials(uuid[],bigint)": {
     role: "keyrow_user",
     call: `keyrow.reveal_user_credentials(${owners})`,
     withoutClaims: "28000",

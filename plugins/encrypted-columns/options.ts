@@ -9,6 +9,11 @@ export interface EncryptedColumnsOptions {
   readonly maxBytes: number;
   /** The most values that one request may reveal. */
   readonly maxReveals: number;
+  /**
+   * How many bytes of ciphertext so many values may have all together, by the settings of a request that has revealed so
+   * many bytes of values before. More are refused before they are on the record.
+   */
+  readonly maxCiphertext: (settings: Settings, values: number, revealedBytes: number) => number;
   /** As how many cells a value counts where somebody counts what a document asks for; one where unset. */
   readonly cells?: number;
   /** The last word before a value is opened, whatever the database says: the revealed row and the request's settings. */

@@ -15,8 +15,18 @@ export interface RequestContext {
   readonly withPgClient: WithPgClient;
 }
 
-// Values asked for so far, by request: its settings are one object from first to last.
-const asked = new WeakMap<object, number>();
+/** What a request has asked for and got so far. */
+interface Spent {
+  /** Values asked for. */
+  count: number;
+  /** Bytes of values opened. */
+  bytes: number;
+  /** Its last step: how much room is left is known when that is over. */
+  last: Promise<unknown>;
+}
+
+// By request: its settings are one object from first to last.
+const spentBy = new WeakMap<object, Spent>();
 
 /**
  * Makes the loader of a column's values: ids in, values or errors out, in order. All ids of a call are one call of the
@@ -25,18 +35,27 @@ const asked = new WeakMap<object, number>();
 export function revealLoader(encrypted: EncryptedColumn, options: EncryptedColumnsOptions) {
   return async function reveal(ids: readonly string[], { shared: context }: { shared: RequestContext }) {
     const settings = context.pgSettings ?? {};
-    const count = (asked.get(settings) ?? 0) + ids.length;
-    if (count > options.maxReveals) {
+    const spent = spentBy.get(settings) ?? { count: 0, bytes: 0, last: Promise.resolve() };
+    spentBy.set(settings, spent);
+    if (spent.count + ids.length > options.maxReveals) {
       throw new KeyrowError("LIMIT_EXCEEDED", {
         message: `A request may reveal at most ${options.maxReveals} values.`,
         hint: "ask for fewer at once, page by page",
       });
     }
-    asked.set(settings, count);
-    const rows = await recorded(encrypted, ids, context);
-    const missing = ids.filter((id) => !rows.has(id));
+    spent.count += ids.length;
+    const before = spent.last;
+    const opening = before.then(async () => {
+      const room = Math.max(0, Math.floor(options.maxCiphertext(settings, ids.length, spent.bytes)));
+      const rows = await recorded(encrypted, ids, room, context);
+      const opened = await openAll(encrypted, [...rows.values()], settings, forRequest(options, context.pgSettings));
+      for (const value of opened.values()) if (typeof value === "string") spent.bytes += Buffer.byteLength(value);
+      return opened;
+    });
+    spent.last = opening.catch(() => undefined);
+    const opened = await opening;
+    const missing = ids.filter((id) => !opened.has(id));
     const visible = missing.length === 0 ? new Set<string>() : await visibleIds(encrypted, missing, context);
-    const opened = await openAll(encrypted, [...rows.values()], settings, forRequest(options, context.pgSettings));
     // A flagged error is the error of its field alone.
     return ids.map((id): string => {
       const code: ErrorCode = visible.has(id) ? "FORBIDDEN" : "NOT_FOUND";
@@ -50,11 +69,12 @@ export function revealLoader(encrypted: EncryptedColumn, options: EncryptedColum
 async function recorded(
   { tag }: EncryptedColumn,
   ids: readonly string[],
+  room: number,
   { pgSettings, withPgClient }: RequestContext,
 ): Promise<Map<string, RevealedRow>> {
-  const { text } = sql.compile(sql`select * from ${sql.identifier(...tag.reveal)}($1)`);
+  const { text } = sql.compile(sql`select * from ${sql.identifier(...tag.reveal)}($1, $2)`);
   const call = withPgClient(pgSettings, (client) =>
-    client.query<RevealedRow>({ text, values: [ids], name: `reveal ${tag.reveal.join(".")}` }),
+    client.query<RevealedRow>({ text, values: [ids, room], name: `reveal ${tag.reveal.join(".")}` }),
   );
   const { rows } = await call.catch((cause) => {
     // Policies hide rows, and raise nothing: what is not permitted here is the record, and that is no caller's fault.
@@ -87,7 +107,7 @@ async function openAll(
   const open: Array<Bound & { readonly id: string }> = [];
   for (const row of rows) {
     const context = row.recorded && options.mayOpen(row, settings) ? contextIn(row) : undefined;
-    if (row.refusal !== null) outcomes.set(row.id, new KeyrowError(refusalCode(row.refusal)));
+    if (row.refusal !== null) outcomes.set(row.id, refusalOf(row.refusal));
     else if (context === undefined) outcomes.set(row.id, new KeyrowError("CANNOT_OPEN"));
     else open.push({ id: row.id, context, encrypted: String(row[column]), keyId: String(row[tag.key]) });
   }
@@ -108,6 +128,12 @@ async function openAll(
 }
 
 /** A refusal as the catalogue has it; one that it doesn't have tells nothing. */
-function refusalCode(refusal: string): ErrorCode {
-  return Object.hasOwn(catalogue, refusal) ? (refusal as ErrorCode) : "CANNOT_OPEN";
+function refusalOf(refusal: string): KeyrowError {
+  if (refusal === "LIMIT_EXCEEDED") {
+    return new KeyrowError(refusal, {
+      message: "The values are too large for one answer. None of them was revealed.",
+      hint: "ask for fewer at once, page by page",
+    });
+  }
+  return new KeyrowError(Object.hasOwn(catalogue, refusal) ? (refusal as ErrorCode) : "CANNOT_OPEN");
 }

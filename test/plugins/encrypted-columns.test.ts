@@ -26,6 +26,7 @@ const cipher = createLocalCipher(localKey("local:20261123-00000001"));
 const opened: number[] = [];
 const revealed: string[][] = [];
 
+const room = { bytes: 10_000 };
 const options: EncryptedColumnsOptions = {
   cipher: {
     ...cipher,
@@ -37,6 +38,7 @@ const options: EncryptedColumnsOptions = {
   mask: (value) => value.slice(-4),
   maxBytes: 100,
   maxReveals: 20,
+  maxCiphertext: () => room.bytes,
   mayOpen: (row, settings) => row.owner_id === settings["jwt.claims.user_id"],
   onRevealed: (ids) => void revealed.push([...ids]),
 };
@@ -127,6 +129,21 @@ test.serial("the README's example seals on create, and opens on the record", asy
   t.like(row, { iban_key: "local:20261123-00000001", iban_hint: "2051", owner_id: ana });
   t.is(await reveals(made.rowId), 1);
   t.true(revealed.flat().includes(made.rowId));
+});
+
+test.serial("values that the answer has no room for are refused, and not on the record", async (t) => {
+  const ana = await customer();
+  const made = [await account(ana, "DE02120300000000202051"), await account(ana, "DE02500105170137075030")];
+  const { iban_sealed: sealed = "" } = await stored(made[0].rowId);
+  t.teardown(() => Object.assign(room, { bytes: 10_000 }));
+  const list = "{ allAccounts { nodes { rowId iban } } }";
+  room.bytes = 2 * sealed.length - 1;
+  const refused = await api.query(ana, list);
+  t.deepEqual(refused.codes, ["LIMIT_EXCEEDED", "LIMIT_EXCEEDED"]);
+  for (const { rowId } of made) t.is(await reveals(rowId), 1, "by its creation");
+  room.bytes += 1;
+  t.deepEqual((await api.query(ana, list)).codes, []);
+  for (const { rowId } of made) t.is(await reveals(rowId), 2);
 });
 
 test.serial("the README's queries run as they stand", async (t) => {
@@ -266,9 +283,9 @@ test.serial("a table may have a second encrypted column, with a key and a reveal
       '@encrypted pin key:pin_key context:owner_id insert:owner_id=$jwt.claims.user_id reveal:bank.reveal_pins';
     grant select (pin_key), insert (pin_sealed, pin_key), update (pin_sealed, pin_key) on bank.accounts to keyrow_user;
     ${/^create function bank\.reveal_ibans[\s\S]*?\$function\$;$/m.exec(codeOf("sql"))?.[0].replaceAll("iban", "pin")}
-    alter function bank.reveal_pins(uuid[]) owner to keyrow_reveal;
-    revoke execute on function bank.reveal_pins(uuid[]) from public;
-    grant execute on function bank.reveal_pins(uuid[]) to keyrow_user;`);
+    alter function bank.reveal_pins(uuid[], bigint) owner to keyrow_reveal;
+    revoke execute on function bank.reveal_pins(uuid[], bigint) from public;
+    grant execute on function bank.reveal_pins(uuid[], bigint) to keyrow_user;`);
   const other = await apiOn(two);
   try {
     const ana = randomUUID();

@@ -120,6 +120,34 @@ test("1000 values at once are the limit, and beyond it nothing is recorded", asy
   });
 });
 
+test("ciphertexts of as many bytes as asked for are given; of one more, none, and nothing is recorded", async (t) => {
+  await inWorld(pool, async (s) => {
+    const [second, revoked] = [randomUUID(), randomUUID()];
+    for (const id of [second, revoked]) {
+      await s.run(`
+        insert into public.user_credentials (id, user_id, name, provider, type, encrypted_value, key_id)
+        values ('${id}', '${ids.ana}', '${id}', 'x', 'SECRET', '${sealed()}', 'local:20260101-0000000a')`);
+    }
+    await s.run(`update public.user_credentials set is_active = false where id = '${revoked}'`);
+    const within = async (bytes: number | null) => {
+      const rows = await s.rows<Revealed>(ana, "select * from keyrow.reveal_user_credentials($1::uuid[], $2)", [
+        [ids.USER, second, revoked],
+        bytes,
+      ]);
+      return Object.fromEntries(rows.map((row) => [row.id, row.refusal ?? row.encrypted_value]));
+    };
+    // What is revoked needs no room, and says why all the same.
+    const bytes = 2 * sealed().length;
+    const refused = { [ids.USER]: "LIMIT_EXCEEDED", [second]: "LIMIT_EXCEEDED", [revoked]: "CREDENTIAL_REVOKED" };
+    t.deepEqual(await within(bytes - 1), refused);
+    t.deepEqual(await within(0), refused);
+    t.deepEqual(await accessed(s), {});
+    t.deepEqual(await within(bytes), { [ids.USER]: sealed(), [second]: sealed(), [revoked]: "CREDENTIAL_REVOKED" });
+    t.deepEqual(await accessed(s), { [ids.USER]: 1, [second]: 1 });
+    t.like(await within(null), { [second]: sealed() });
+  });
+});
+
 test("nobody but the API reveals, and not without claims", async (t) => {
   await inWorld(pool, async (s) => {
     t.is(await s.try(personas["no claims"], call, [[ids.USER]]), "28000");

@@ -77,7 +77,7 @@ const definitions = [
   "alter table public.user_credentials disable row level security",
   "alter table public.user_credentials disable trigger all",
   "alter policy user_credentials_user_access on public.user_credentials using (true)",
-  "alter function keyrow.reveal_user_credentials(uuid[]) set search_path = public",
+  "alter function keyrow.reveal_user_credentials(uuid[], bigint) set search_path = public",
   "drop policy user_credentials_user_access on public.user_credentials",
   "drop table public.user_credentials",
   "truncate public.user_credentials",
@@ -99,11 +99,11 @@ for (const [name, who] of Object.entries(thieves)) {
 test("a grant of what one has passes nothing on", async (t) => {
   await inWorld(pool, async (s) => {
     await s.try(ana, "grant delete on public.user_credentials to keyrow_anonymous");
-    await s.try(ana, "grant execute on function keyrow.reveal_user_credentials(uuid[]) to keyrow_anonymous");
+    await s.try(ana, "grant execute on function keyrow.reveal_user_credentials(uuid[], bigint) to keyrow_anonymous");
     const [row] = await s.rows(
       superuser,
       `select has_table_privilege('keyrow_anonymous', 'public.user_credentials', 'delete') as deletes,
-        has_function_privilege('keyrow_anonymous', 'keyrow.reveal_user_credentials(uuid[])', 'execute') as reveals`,
+        has_function_privilege('keyrow_anonymous', 'keyrow.reveal_user_credentials(uuid[], bigint)', 'execute') as reveals`,
     );
     t.deepEqual(row, { deletes: false, reveals: false });
   });

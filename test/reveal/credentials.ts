@@ -112,7 +112,7 @@ export function listenToTraffic(): Traffic {
 export async function replaceReveal(database: TestDatabase, body: string): Promise<void> {
   await withConnection(database.url("postgres"), (client) =>
     client.query(`
-      create or replace function keyrow.reveal_user_credentials(ids uuid[])
+      create or replace function keyrow.reveal_user_credentials(ids uuid[], most_bytes bigint default null)
       returns table (
         id uuid, refusal text, recorded boolean, encrypted_value text, key_id text,
         scope public."CredentialScope", user_id uuid, workspace_id uuid
@@ -124,7 +124,7 @@ export async function replaceReveal(database: TestDatabase, body: string): Promi
         ${body};
       end
       $function$;
-      alter function keyrow.reveal_user_credentials(uuid[]) owner to postgres`),
+      alter function keyrow.reveal_user_credentials(uuid[], bigint) owner to postgres`),
   );
 }
 
