@@ -57,8 +57,6 @@ export async function pages(): Promise<Record<string, string>> {
     "issuers.md": issuersPage(),
     "errors.md": errorsPage(),
     "cli.md": await cliPage(),
-    "errors.md": errorsPage(),
-    "cli.md": await cliPage(),
     "../../src/client/generated.ts": await clientTypes(),
   };
 }

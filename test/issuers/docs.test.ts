@@ -208,13 +208,16 @@ test("an application's log that takes users alone refuses a machine, until it sa
 
   const [column = "", details = ""] = machinesPage.blocks.filter((one) => one.startsWith("case"));
   await superuser.query(`
-    create or replace function keyrow.log_credential_event(
-      action public."ActivityAction", credential_id uuid, workspace_id uuid, details jsonb
+    create or replace function keyrow.log_credential_events(
+      action public."ActivityAction", credential_ids uuid[], workspace_ids uuid[], details jsonb[]
     ) returns boolean language plpgsql volatile set search_path = pg_catalog, pg_temp
     as $function$
     begin
       insert into public.activity_logs (user_id, workspace_id, action, entity_type, entity_id, details)
-      values (${column}, workspace_id, action, 'CREDENTIAL', credential_id, details || ${details});
+      select ${column}, entry.workspace_id, log_credential_events.action, 'CREDENTIAL', entry.credential_id,
+        entry.details || ${details}
+      from unnest(credential_ids, workspace_ids, log_credential_events.details)
+        as entry (credential_id, workspace_id, details);
       return true;
     end
     $function$`);
