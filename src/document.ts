@@ -9,16 +9,16 @@ import {
 } from "postgraphile/graphql";
 import { cellCounter } from "./cells.ts";
 import { KeyrowError } from "./errors.ts";
-import { type DocumentLimits, documentCache, type Limits, MAX_TOKENS } from "./limits.ts";
+import { type DocumentLimits, documentCache, ENTRY_CELLS, type Limits, MAX_TOKENS } from "./limits.ts";
 import { type Measure, measureDocument } from "./measure.ts";
-import { checkVariables } from "./variables.ts";
+import { inputCounter } from "./variables.ts";
 
 /** A document that may be executed, or why it may not. */
 export type Prepared =
   | { readonly document: DocumentNode; readonly check: Check; readonly errors?: undefined }
   | { readonly document?: undefined; readonly check?: undefined; readonly errors: readonly GraphQLError[] };
 
-/** Counts the cells that are asked for; throws LIMIT_EXCEEDED where variables, as the document uses them, ask for too much. */
+/** How much work is asked for, in cells; throws LIMIT_EXCEEDED where variables, as the document uses them, ask for too much. */
 export type Check = (variables: Variables) => number;
 
 type Variables = Readonly<Record<string, unknown>> | null | undefined;
@@ -70,14 +70,15 @@ function prepare(schema: GraphQLSchema, query: string, options: PreparerOptions)
   const rules = options.introspection ? specifiedRules : [...specifiedRules, NoSchemaIntrospectionCustomRule];
   const errors = validate(schema, document, rules, { hideSuggestions: !options.introspection });
   if (errors.length > 0) return { errors };
+  const countEntries = inputCounter(schema, document, measure.input, limits.depth);
   const countCells = cellCounter(schema, document, page);
   return {
     document,
     check(variables) {
-      checkVariables(variables, measure.input, limits.depth);
+      const entries = countEntries(variables);
       const cells = countCells(variables);
       if (cells > limits.cells) throw tooManyCells(limits.cells);
-      return cells;
+      return cells + entries * ENTRY_CELLS;
     },
   };
 }

@@ -52,7 +52,7 @@ export const LARGE_COLUMN = { cells: 20, cellsWithin: 60 } as const;
 /** As how many cells a value counts that is revealed: it may be an error, with a place and words of its own. */
 export const VALUE_CELLS = 10;
 
-/** Requests of more cells than this run one at a time for each user: answers are made in the server's one thread. */
+/** Requests of more cells than this, entries counted as such, run one at a time for each user: answers are made in the server's one thread. */
 export const MANY_CELLS = 10_000;
 
 /** How long planning a request may take, in ms: it blocks the process. */
@@ -60,6 +60,12 @@ export const PLANNING_MS = 1_000;
 
 /** How many entries variables and literals of a request may have in all, each counted as often as it is used. */
 export const MAX_ENTRIES = 5_000;
+
+/** As how many cells an entry counts where it is asked whether a request is a large one: each may be a condition. */
+export const ENTRY_CELLS = 20;
+
+/** How many levels JSON in a variable may have, such as metadata: what is much deeper can't be written again. */
+export const MAX_JSON_DEPTH = 1_000;
 
 /** Documents up to so many characters are kept parsed for the next request, so many of them; of so many, the plans. */
 export const documentCache = { characters: 10_000, documents: 100, plans: 20 } as const;

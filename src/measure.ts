@@ -33,9 +33,9 @@ type Arguments = { readonly arguments?: readonly ArgumentNode[]; readonly direct
 // A text counts once more for each so many characters.
 const CHARACTERS_PER_ENTRY = 1_000;
 
-/** How many entries a text is: it may be long, and used as often as a list. */
-export function entriesOfText(text: string): number {
-  return 1 + Math.floor(text.length / CHARACTERS_PER_ENTRY);
+/** How many entries a text of so many characters is: it may be long, and used as often as a list. */
+export function entriesOfText(characters: number): number {
+  return 1 + Math.floor(characters / CHARACTERS_PER_ENTRY);
 }
 
 /** Measures a document, each fragment once. A fragment that spreads itself counts as empty: validation refuses it. */
@@ -112,7 +112,7 @@ function addLiteral(sum: InputSum, node: ValueNode, depth: number): void {
     addUses(sum, node.name.value, 1);
     return;
   }
-  sum.entries += node.kind === Kind.STRING ? entriesOfText(node.value) : 1;
+  sum.entries += node.kind === Kind.STRING ? entriesOfText(node.value.length) : 1;
   const nested =
     node.kind === Kind.LIST
       ? node.values

@@ -319,7 +319,7 @@ export const settings = {
   KEYROW_MAX_DEPTH: setting({
     default: "20",
     description:
-      "How many levels deep a document may be, and so may a literal in it or a variable. Introspection, as GraphiQL asks for it, needs 15.",
+      "How many levels deep a document may be, and so may a literal in it or a variable; JSON in a variable, such as metadata, has 1,000. Introspection, as GraphiQL asks for it, needs 15.",
     parser: whole(1, 100),
     remedy: "give a number from 1 to 100",
   }),

@@ -1,40 +1,106 @@
+import {
+  type DocumentNode,
+  type GraphQLInputType,
+  type GraphQLSchema,
+  getNullableType,
+  isInputObjectType,
+  isLeafType,
+  isListType,
+  Kind,
+  typeFromAST,
+} from "postgraphile/graphql";
 import { KeyrowError } from "./errors.ts";
-import { MAX_ENTRIES } from "./limits.ts";
+import { MAX_ENTRIES, MAX_JSON_DEPTH } from "./limits.ts";
 import { entriesOfText, type InputMeasure } from "./measure.ts";
 
+type Variables = Readonly<Record<string, unknown>> | null | undefined;
+type Types = ReadonlyMap<string, GraphQLInputType | undefined>;
+
 /**
- * Refuses variables that are nested too deeply, and variables and literals of too many entries, each counted as often as
- * it is used: each may become a condition of a query. Throws LIMIT_EXCEEDED.
+ * Makes the count of a valid document's input, by its variables: how many entries they and the literals have, each
+ * counted as often as it is used, for each may become a condition of a query. A scalar is no condition but a text, even
+ * where it is a tree of JSON, and counts as one. The count throws LIMIT_EXCEEDED where there are too many, or where a
+ * variable is nested too deeply.
  */
-export function checkVariables(
-  variables: Readonly<Record<string, unknown>> | null | undefined,
+export function inputCounter(
+  schema: GraphQLSchema,
+  document: DocumentNode,
   { entries, uses }: InputMeasure,
   maxDepth: number,
-): void {
-  let total = entries;
-  for (const [name, value] of Object.entries(variables ?? {})) {
-    total += entriesOf(value, maxDepth) * (uses.get(name) ?? 1);
+): (variables: Variables) => number {
+  const types = typesOf(schema, document);
+  return (variables) => {
+    let total = entries;
+    for (const [name, value] of Object.entries(variables ?? {})) {
+      total += entriesOf(value, types.get(name), maxDepth) * (uses.get(name) ?? 1);
+      if (total > MAX_ENTRIES) throw tooMany();
+    }
     if (total > MAX_ENTRIES) throw tooMany();
+    return total;
+  };
+}
+
+/** What the document's variables are. Where operations give one name several types, it is nothing in particular. */
+function typesOf(schema: GraphQLSchema, { definitions }: DocumentNode): Types {
+  const types = new Map<string, GraphQLInputType | undefined>();
+  for (const one of definitions) {
+    if (one.kind !== Kind.OPERATION_DEFINITION) continue;
+    for (const { variable, type: node } of one.variableDefinitions ?? []) {
+      const type = typeFromAST(schema, node as never) as GraphQLInputType | undefined;
+      const name = variable.name.value;
+      types.set(name, types.has(name) && String(types.get(name)) !== String(type) ? undefined : type);
+    }
   }
-  if (total > MAX_ENTRIES) throw tooMany();
+  return types;
 }
 
 /** The entries of a variable, itself and nested ones counted. */
-function entriesOf(variable: unknown, maxDepth: number): number {
+function entriesOf(variable: unknown, variableType: GraphQLInputType | undefined, maxDepth: number): number {
   let entries = 0;
-  const waiting: Array<[value: unknown, depth: number]> = [[variable, 0]];
+  const waiting: Array<[value: unknown, type: GraphQLInputType | undefined, depth: number]> = [
+    [variable, variableType, 0],
+  ];
   for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-    const [value, depth] = next;
-    entries += typeof value === "string" ? entriesOfText(value) : 1;
-    if (typeof value !== "object" || value === null) continue;
-    if (depth === maxDepth) {
-      throw new KeyrowError("LIMIT_EXCEEDED", { message: `A variable is deeper than ${maxDepth} levels.` });
+    const [value, given, depth] = next;
+    const type = given && getNullableType(given);
+    if (typeof value !== "object" || value === null || isLeafType(type)) {
+      entries += entriesOfScalar(value);
+      continue;
     }
-    const inner = Object.values(value);
+    entries += 1;
+    if (depth === maxDepth) throw tooDeep(maxDepth);
+    const inner = Object.entries(value);
     if (entries + inner.length > MAX_ENTRIES) throw tooMany();
-    for (const one of inner) waiting.push([one, depth + 1]);
+    for (const [name, one] of inner) waiting.push([one, innerType(type, name), depth + 1]);
   }
   return entries;
+}
+
+function innerType(type: GraphQLInputType | undefined, name: string): GraphQLInputType | undefined {
+  if (isListType(type)) return type.ofType;
+  return isInputObjectType(type) ? type.getFields()[name]?.type : undefined;
+}
+
+/** The entries of a scalar: those of a text as long as its texts, names and numbers of things together. */
+function entriesOfScalar(scalar: unknown): number {
+  if (typeof scalar === "string") return entriesOfText(scalar.length);
+  let characters = 0;
+  const waiting: Array<[value: unknown, depth: number]> = [[scalar, 0]];
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    const [value, depth] = next;
+    characters += typeof value === "string" ? value.length : 1;
+    if (typeof value !== "object" || value === null) continue;
+    if (depth === MAX_JSON_DEPTH) throw tooDeep(MAX_JSON_DEPTH);
+    for (const [name, one] of Object.entries(value)) {
+      if (!Array.isArray(value)) characters += name.length;
+      waiting.push([one, depth + 1]);
+    }
+  }
+  return entriesOfText(characters);
+}
+
+function tooDeep(levels: number): KeyrowError {
+  return new KeyrowError("LIMIT_EXCEEDED", { message: `A variable is deeper than ${levels} levels.` });
 }
 
 function tooMany(): KeyrowError {

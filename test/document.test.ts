@@ -3,10 +3,14 @@ import { buildSchema, getIntrospectionQuery, parse } from "postgraphile/graphql"
 import { readConfig } from "../src/config.ts";
 import { createPreparer } from "../src/document.ts";
 import { KeyrowError } from "../src/errors.ts";
-import { documentCache, MAX_ENTRIES, MAX_TOKENS } from "../src/limits.ts";
+import { documentCache, ENTRY_CELLS, MAX_ENTRIES, MAX_JSON_DEPTH, MAX_TOKENS } from "../src/limits.ts";
 import { measureDocument } from "../src/measure.ts";
 
-const schema = buildSchema("scalar Any type Query { a(l: [Int]): Query, b(x: Any): Query }");
+const schema = buildSchema(`
+  scalar Any
+  input Filter { not: Filter, any: Any }
+  type Query { a(l: [Int]): Query, b(x: Any, f: Filter, l: [Int]): Query }
+`);
 const allLimits = readConfig({}).limits;
 const { document: limits } = allLimits;
 const prepare = createPreparer({ limits: allLimits, introspection: true });
@@ -97,14 +101,29 @@ const list = (length: number) => Array.from({ length }, () => 1);
 const nest = (depth: number): unknown =>
   Array.from({ length: depth }).reduce((inner, _, i) => (i % 2 ? [inner] : { not: inner }), 1);
 const literal = (depth: number) => `${"{ not: ".repeat(depth)}1${"}".repeat(depth)}`;
-const using = (times: number) =>
-  `query ($v: Any) { ${Array.from({ length: times }, (_, i) => `x${i}: b(x: $v) { __typename }`).join(" ")} }`;
+const argumentOf = { Any: "x", Filter: "f", "[Int]": "l" };
+const using = (times: number, type: keyof typeof argumentOf = "[Int]") =>
+  `query ($v: ${type}) { ${Array.from({ length: times }, (_, i) => `x${i}: b(${argumentOf[type]}: $v) { __typename }`).join(" ")} }`;
+// With its brackets and numbers it counts as a text of so many characters.
+const characters = (count: number) => list(count - 1);
 
 // What one has of it at the edge and one beyond, by how much of it there is.
 const inputs: Array<
   [what: string, ask: (size: number) => [query: string, variables?: Record<string, unknown>], most: number]
 > = [
-  ["a variable's depth", (size) => [using(1), { v: nest(size) }], limits.depth],
+  ["a variable's depth", (size) => [using(1, "Filter"), { v: nest(size) }], limits.depth],
+  ["the depth of JSON in a variable", (size) => [using(1, "Any"), { v: nest(size) }], MAX_JSON_DEPTH],
+  ["the depth of JSON within a variable", (size) => [using(1, "Filter"), { v: { any: nest(size) } }], MAX_JSON_DEPTH],
+  [
+    "the characters of JSON, ten times",
+    (size) => [using(10, "Any"), { v: characters(size * 1_000 - 1) }],
+    MAX_ENTRIES / 10,
+  ],
+  [
+    "the characters of JSON within a variable, ten times",
+    (size) => [using(10, "Filter"), { v: { any: characters(size * 1_000 - 1) } }],
+    MAX_ENTRIES / 10 - 1,
+  ],
   ["a literal's depth", (size) => [`{ b(x: ${literal(size)}) { __typename } }`], limits.depth],
   [
     "the depth of what a variable is by default",
@@ -121,7 +140,7 @@ const inputs: Array<
   [
     "the entries of a variable in a fragment that is spread ten times",
     (size) => [
-      `query ($v: Any) { ${Array.from({ length: 10 }, (_, i) => `x${i}: a { ...f }`).join(" ")} } fragment f on Query { b(x: $v) { __typename } }`,
+      `query ($v: [Int]) { ${Array.from({ length: 10 }, (_, i) => `x${i}: a { ...f }`).join(" ")} } fragment f on Query { b(l: $v) { __typename } }`,
       { v: list(size - 1) },
     ],
     MAX_ENTRIES / 10,
@@ -135,10 +154,14 @@ const inputs: Array<
   ],
   [
     "the entries of what a variable is by default, ten times",
-    (size) => [using(10).replace("Any", `Any = [${list(size - 1)}]`)],
+    (size) => [using(10).replace("[Int]", `[Int] = [${list(size - 1)}]`)],
     MAX_ENTRIES / 10,
   ],
-  ["the characters of a text, ten times", (size) => [using(10), { v: "x".repeat(size * 1_000 - 1) }], MAX_ENTRIES / 10],
+  [
+    "the characters of a text, ten times",
+    (size) => [using(10, "Any"), { v: "x".repeat(size * 1_000 - 1) }],
+    MAX_ENTRIES / 10,
+  ],
 ];
 for (const [what, ask, most] of inputs) {
   test(`${what}: as much as the limit passes, one more is refused`, (t) => {
@@ -146,6 +169,13 @@ for (const [what, ask, most] of inputs) {
     t.is(refusal(...ask(most + 1))?.code, "LIMIT_EXCEEDED");
   });
 }
+
+test("work is counted in cells, with each entry of input as so many", (t) => {
+  const { check } = checkDocument(using(2));
+  t.is(check?.({ v: list(9) }), 2 + 2 + 2 * 10 * ENTRY_CELLS);
+  const plain = checkDocument("{ a { a { __typename } } }");
+  t.is(plain.check?.({}), 3);
+});
 
 test("a thousand ids may be used twice, and there may be no variables at all", (t) => {
   t.is(refusal(using(2), { v: list(1_000) }), undefined);

@@ -191,6 +191,22 @@ test("metadata and description have 16384 bytes each, and not one more", async (
   t.deepEqual((await server.query(ana, set("d", `metadata: { k: "${text(16_384 - 8)}" }`))).codes, ["LIMIT_EXCEEDED"]);
 });
 
+test("metadata of 16384 bytes is taken whatever it is made of, and given back", async (t) => {
+  const query = `mutation ($m: JSON) {
+    setUserCredential(input: { provider: "q", name: "m", value: "v", metadata: $m }) { userCredential { metadata } }
+  }`;
+  // As stored: [1, 1, 1].
+  const ones = Array.from({ length: 16_384 / 3 }, () => 1);
+  const nested = (levels: number) => Array.from({ length: levels }).reduce((inner) => [inner], 1);
+  for (const m of [ones, nested(1_000)]) {
+    const { data, codes } = await server.query(ana, query, { m });
+    t.deepEqual([codes, data.setUserCredential.userCredential.metadata], [[], m]);
+  }
+  for (const m of [[...ones, 1], nested(1_001)]) {
+    t.deepEqual((await server.query(ana, query, { m })).codes, ["LIMIT_EXCEEDED"]);
+  }
+});
+
 test("an expiry is a date: no infinity, no word", async (t) => {
   for (const expiresAt of ["infinity", "-infinity"]) {
     t.deepEqual((await server.query(ana, set("e", `expiresAt: "${expiresAt}"`))).codes, ["VALIDATION"], expiresAt);
