@@ -62,18 +62,23 @@ const query = `
     r.rolcreaterole as "createRole",
     r.rolcreatedb as "createDatabase",
     r.rolreplication as replication,
-    -- Of this database, whatever it is: tables, schemas, functions, types; or of the database itself.
+    -- In this database, whatever it is: tables, schemas, functions, types; or a tablespace.
     exists (
       select from pg_catalog.pg_shdepend d
       where d.refclassid = 'pg_catalog.pg_authid'::regclass and d.refobjid = r.oid and d.deptype = 'o'
+        and d.classid <> 'pg_catalog.pg_database'::regclass
         and d.dbid in (0, (select oid from pg_catalog.pg_database where datname = current_database()))
     ) as owner,
+    array(
+      select quote_ident(d.datname) from pg_catalog.pg_database d where d.datdba = r.oid order by 1
+    ) as databases,
     pg_catalog.pg_has_role(r.oid, 'keyrow_user', 'MEMBER') as member,
     pg_catalog.pg_has_role(r.oid, 'keyrow_user', 'USAGE') as inherits,
     array(
       select other.rolname::text from pg_catalog.pg_roles other
       where other.oid <> r.oid
-        and other.rolname not in ('keyrow_user', 'keyrow_anonymous')
+        -- The last is whoever owns the database, which is told as that.
+        and other.rolname not in ('keyrow_user', 'keyrow_anonymous', 'pg_database_owner')
         and pg_catalog.pg_has_role(r.oid, other.oid, 'MEMBER')
       order by 1) as others,
     -- Where the way to the others begins: the login's own memberships, and those of what it may become.
@@ -88,6 +93,12 @@ const query = `
       from pg_catalog.pg_auth_members m
       where m.member = r.oid and ${allowed("m.roleid")} and (to_jsonb(m) ->> 'inherit_option')::boolean
       order by 1) as inheriting,
+    -- Who may give away what they are.
+    array(
+      select format('%s from %s%s', m.roleid::regrole, m.member::regrole, ${grantor})
+      from pg_catalog.pg_auth_members m
+      where (m.member = r.oid or ${allowed("m.member")}) and ${allowed("m.roleid")} and m.admin_option
+      order by 1) as giving,
     array(${grantedToIt} order by 1) as granted
   from pg_catalog.pg_roles r where r.rolname = session_user`;
 
@@ -100,11 +111,13 @@ interface Rights {
   readonly createDatabase: boolean;
   readonly replication: boolean;
   readonly owner: boolean;
+  readonly databases: readonly string[];
   readonly member: boolean;
   readonly inherits: boolean;
   readonly others: readonly string[];
   readonly surplus: readonly string[];
   readonly inheriting: readonly string[];
+  readonly giving: readonly string[];
   readonly granted: readonly string[];
 }
 
@@ -128,9 +141,11 @@ function reasons(it: Rights): string[] {
     it.createRole && "it may make roles and let itself into others",
     it.createDatabase && "it may make databases",
     it.replication && "it may replicate the whole server",
-    it.owner && "it owns things in the database, or the database itself",
+    it.owner && "it owns things in the database",
+    it.databases.length > 0 && `it owns the database ${some(it.databases, ", ")}`,
     // A superuser may become anybody: the list would tell nothing.
     !it.superuser && it.others.length > 0 && `it may become ${it.others.join(", ")}`,
+    it.giving.length > 0 && `it may let others be ${[...new Set(it.giving.map(roleOf))].join(", ")}`,
     it.granted.length > 0 && `it has rights of its own: ${some(it.granted, ", ")}`,
     !it.member && "it may not become keyrow_user",
     it.member && it.inherits && "it inherits the rights of keyrow_user",
@@ -151,13 +166,22 @@ function remedy(it: Rights): string {
   const statements = [
     attributes.length > 0 && `alter role ${it.quotedLogin} ${attributes.join(" ")}`,
     ...it.surplus.map((membership) => `revoke ${membership}`),
+    ...it.giving.map((membership) => `revoke admin option for ${membership}`),
     ...it.granted.map((right) => `revoke ${right} from ${it.quotedLogin}`),
+    ...it.databases.map((name) => `alter database ${name} owner to whoever should own it`),
     it.owner && `reassign owned by ${it.quotedLogin} to whoever should own it`,
     !it.member && `grant keyrow_user to ${it.quotedLogin}`,
     it.member && it.inherits && !it.superuser && `alter role ${it.quotedLogin} noinherit`,
     ...it.inheriting.map((membership) => `grant ${membership}`),
   ].filter((statement) => statement !== false);
+  if (statements.length === 0)
+    return "Make the login anew: drop it, and let an admin run `keyrow setup --print` again.";
   return `Let an admin of the database run: ${some(statements, "; ")}.`;
+}
+
+/** The role of a membership as the query writes it: `<role> from <member>`. */
+function roleOf(membership: string): string {
+  return membership.split(" from ", 1)[0] as string;
 }
 
 const MOST_NAMED = 5;

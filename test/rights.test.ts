@@ -100,6 +100,18 @@ const wrong: Array<[name: string, attributes: string, more: (login: string) => s
       `${member(login)}; create function public.owned_${mark}() returns int language sql return 1; alter function public.owned_${mark}() owner to ${login}`,
     /it owns things in the database/,
   ],
+  [
+    "owns_the_database",
+    "noinherit",
+    (login) => `${member(login)}; alter database ${database.name} owner to ${login}`,
+    /as the login \w+: it owns the database keyrow_test_\w+\.$/,
+  ],
+  [
+    "gives_away",
+    "noinherit",
+    (login) => `grant keyrow_user, keyrow_anonymous to ${login} with admin option`,
+    /: it may let others be keyrow_anonymous, keyrow_user\.$/,
+  ],
   ["stranger", "noinherit", () => "", /it may not become keyrow_user/],
   ["inheriting", "inherit", member, /it inherits the rights of keyrow_user/],
   [

@@ -246,6 +246,12 @@ async function mendsLogin(t: ExecutionContext, server: Server): Promise<void> {
     ],
     [
       "dba",
+      "grant keyrow_user to keyrow_authenticator with admin option",
+      /it may let others be keyrow_user\.$/,
+      /run: revoke admin option for keyrow_user from keyrow_authenticator/,
+    ],
+    [
+      "dba",
       "revoke keyrow_user from keyrow_authenticator; alter role keyrow_authenticator inherit; grant keyrow_user to keyrow_authenticator",
       /inherits the rights/,
       /alter role keyrow_authenticator noinherit/,
@@ -259,6 +265,13 @@ async function mendsLogin(t: ExecutionContext, server: Server): Promise<void> {
     await run(who, /^Let an admin of the database run: (.*)\.$/.exec(refused?.hint ?? "")?.[1] ?? "");
     t.is(await refusal(), undefined, sql);
   }
+  await run("postgres", "alter database app owner to keyrow_authenticator");
+  const owning = await refusal();
+  t.regex(owning?.message ?? "", /: it owns the database app\.$/);
+  const whose = "whoever should own it";
+  t.is(owning?.hint, `Let an admin of the database run: alter database app owner to ${whose}.`);
+  await run("postgres", "alter database app owner to dba");
+  t.is(await refusal(), undefined);
 }
 
 test("a login with CREATEROLE and CREATEDB alone sets up, migrates and serves on PostgreSQL 18", async (t) => {
