@@ -39,8 +39,7 @@ export function parseDuration(text: string): number {
   });
 }
 
-/** The key that `keyrow token` and `keyrow machine token` sign with; throws DATA_DIRECTORY where there is none. */
-export async function signingKey(config: Config): Promise<JwtKey> {
+async function signingKey(config: Config): Promise<JwtKey> {
   if (config.jwt.key) return config.jwt.key;
   const secrets = await readSecrets(config.dataDirectory);
   if (secrets) return secretKey(secrets.jwtSecret);

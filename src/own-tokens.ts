@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import jwt from "jsonwebtoken";
 import type pg from "pg";
 import { createWithPgClient } from "./database.ts";
@@ -38,25 +39,32 @@ export interface RecordedToken {
 export type TokenSigner = (token: RecordedToken) => string;
 
 /** Makes the signer of recorded tokens. They say their id alone: what they may do is read from the record, each time. */
-export function ownSigner(
-  { kid, privateKey }: SigningKey,
-  audience: string,
-  now: () => number = Date.now,
-): TokenSigner {
-  return ({ id, userId, expiresAt }) =>
-    jwt.sign(
-      {
-        sub: userId,
-        aud: audience,
-        iss: OWN_ISSUER,
-        iat: Math.floor(now() / 1000),
-        exp: Math.floor(expiresAt.getTime() / 1000),
-        jti: id,
-        [LIMITS_CLAIM]: { token: id },
-      },
-      privateKey,
-      { algorithm: "ES256", header: { alg: "ES256", kid, typ: OWN_TYPE } },
-    );
+export function ownSigner(key: SigningKey, audience: string, now?: () => number): TokenSigner {
+  const sign = signerOf(key, audience, now);
+  return ({ id, userId, expiresAt }) => {
+    const exp = Math.floor(expiresAt.getTime() / 1000);
+    return sign({ sub: userId, exp, jti: id, [LIMITS_CLAIM]: { token: id } });
+  };
+}
+
+/** The claim of a machine's own token: whoever is no machine any more is a stranger with it. */
+export const MACHINE_CLAIM = "keyrow_machine";
+
+/** Makes the signer of machines' tokens. They say which machine it is: what it has is read from its row, each time. */
+export function machineSigner(key: SigningKey, audience: string, now: () => number = Date.now) {
+  const sign = signerOf(key, audience, now);
+  return ({ id, expiresIn }: { readonly id: string; readonly expiresIn: number }): string => {
+    const exp = Math.floor(now() / 1000) + expiresIn;
+    return sign({ sub: id, exp, jti: randomUUID(), [MACHINE_CLAIM]: true });
+  };
+}
+
+function signerOf({ kid, privateKey }: SigningKey, audience: string, now: () => number = Date.now) {
+  return (claims: object): string =>
+    jwt.sign({ aud: audience, iss: OWN_ISSUER, iat: Math.floor(now() / 1000), ...claims }, privateKey, {
+      algorithm: "ES256",
+      header: { alg: "ES256", kid, typ: OWN_TYPE },
+    });
 }
 
 /**

@@ -1,6 +1,8 @@
 import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
+import { join } from "node:path";
+import type { Config } from "./config.ts";
 import { createDurably } from "./durable-file.ts";
 import { KeyrowError } from "./errors.ts";
 
@@ -15,6 +17,14 @@ export interface SigningKey {
 const MAX_FILE_BYTES = 16 * 1024;
 const MAKE =
   "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out signing-key.pem && chmod 600 signing-key.pem";
+
+/** Where the key is: the file that is named, or the data directory's own, which `keyrow start` makes. */
+export function signingKeyPath({
+  signingKeyFile,
+  dataDirectory,
+}: Pick<Config, "signingKeyFile" | "dataDirectory">): string {
+  return signingKeyFile ?? join(dataDirectory, "signing-key.pem");
+}
 
 /** The key in a PEM file that its owner alone may open; throws CONFIG_INVALID with what is wrong and the remedy. */
 export async function readSigningKey(path: string): Promise<SigningKey> {

@@ -1,5 +1,4 @@
 import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { styleText } from "node:util";
 import { createKeyFile, readKeyFile } from "./cipher/keyfile.ts";
 import type { Config } from "./config.ts";
@@ -17,7 +16,7 @@ import { createRing } from "./ring.ts";
 import { serve } from "./serve.ts";
 import { withConnection } from "./setup.ts";
 import { interruption } from "./signals.ts";
-import { ownSigningKey, readSigningKey, type SigningKey } from "./signing-key.ts";
+import { ownSigningKey, readSigningKey, type SigningKey, signingKeyPath } from "./signing-key.ts";
 import { createSigner, type TokenRules } from "./token.ts";
 import { version } from "./version.ts";
 import { openWorkerDatabase } from "./worker-database.ts";
@@ -106,10 +105,9 @@ function openBaoOf({ openBao: given, transitKey }: Config, own: EmbeddedOpenBao 
 }
 
 /** The key of the file that is named, which must exist, or the data directory's own. */
-function signingKeyOf({ signingKeyFile, dataDirectory }: Config): Promise<SigningKey> {
-  return signingKeyFile === undefined
-    ? ownSigningKey(join(dataDirectory, "signing-key.pem"))
-    : readSigningKey(signingKeyFile);
+function signingKeyOf(config: Config): Promise<SigningKey> {
+  const path = signingKeyPath(config);
+  return config.signingKeyFile === undefined ? ownSigningKey(path) : readSigningKey(path);
 }
 
 async function unexpectedExit(database: EmbeddedDatabase): Promise<never> {

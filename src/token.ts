@@ -49,12 +49,7 @@ export interface TokenRequest {
   readonly email?: string;
   readonly name?: string;
   readonly limits?: readonly Limit[];
-  /** `userId` is a machine's. */
-  readonly machine?: true;
 }
-
-/** The claim of a token that is a machine's own: whoever is no machine any more is a stranger with it. */
-export const MACHINE_CLAIM = "keyrow_machine";
 
 const MAX_TOKEN_BYTES = 8 * 1024;
 const CLOCK_TOLERANCE_SECONDS = 5;
@@ -162,7 +157,7 @@ export function createSigner(rules: TokenRules, now: () => number = Date.now): (
       hint: "Get the token from whoever holds the private key.",
     });
   }
-  return ({ userId, expiresIn, email, name, limits, machine }) => {
+  return ({ userId, expiresIn, email, name, limits }) => {
     if (!uuid.test(userId) || !Number.isSafeInteger(expiresIn) || expiresIn <= 0) throw new KeyrowError("VALIDATION");
     const iat = Math.floor(now() / 1000);
     const payload = {
@@ -175,7 +170,6 @@ export function createSigner(rules: TokenRules, now: () => number = Date.now): (
       email,
       name,
       [LIMITS_CLAIM]: limits,
-      [MACHINE_CLAIM]: machine,
     };
     // Through JSON, for jsonwebtoken refuses claims that are there and undefined.
     return jwt.sign(JSON.parse(JSON.stringify(payload)) as object, key, { algorithm });

@@ -78,7 +78,10 @@ const token = command("token", "Prints a token for a machine that has no issuer.
   .argument(NAME, "which one")
   .option("--expires <duration>", "how long it is valid: a number with s, m, h or d, 365d at most", "1h")
   .addHelpText("after", examples(["keyrow machine token backup --expires 30d", "a token for a month"]))
-  .addHelpText("after", `\nThe secret is JWT_SECRET or, where that is unset, the one in the data directory.${WHERE}`)
+  .addHelpText(
+    "after",
+    `\nIt is signed with Keyrow's own key, that of KEYROW_SIGNING_KEY_FILE or, where that is unset, of the data directory.${WHERE}`,
+  )
   .action(async (given: string, { expires }: { expires: string }) => {
     const { parseMachineName } = await import("../machines/input.ts");
     const name = parseMachineName(given);

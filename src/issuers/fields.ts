@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { JwtKey } from "../jwt-key.ts";
 import { publicKey } from "../jwt-key.ts";
+import { OWN_ISSUER } from "../own-tokens.ts";
 import { key, path, takenClaims, text } from "../settings.ts";
 
 /** One field of an issuer in the file of JWT_ISSUERS: what it is, how it is read, and what to do when it can't be. */
@@ -41,7 +42,7 @@ export const fields = {
   }),
   issuer: needed({
     description: "Exactly what its tokens have as `iss`, to the last slash.",
-    parser: text,
+    parser: text.refine((given) => given !== OWN_ISSUER, "this is what Keyrow's own tokens have"),
     remedy: "give it letter by letter",
   }),
   jwks: optional({

@@ -2,7 +2,8 @@ import type pg from "pg";
 import { createWithPgClient } from "../database.ts";
 import { KeyrowError } from "../errors.ts";
 import type { Log } from "../log.ts";
-import { type Bearer, type Claims, claimsFor, MACHINE_CLAIM } from "../token.ts";
+import { MACHINE_CLAIM, OWN_ISSUER } from "../own-tokens.ts";
+import { type Bearer, type Claims, claimsFor } from "../token.ts";
 import type { Issuer } from "./issuer.ts";
 
 const PERSON_OR_MACHINES = `
@@ -40,8 +41,8 @@ export function createIdentifier(pool: pg.Pool, requestMs?: number): (bearer: Be
 
   return async (bearer, log) => {
     const { issuer, subject, said } = bearer;
-    if (issuer.subjects === "uuid" && MACHINE_CLAIM in said) return machineByOwnToken(bearer);
-    // The settings' issuer has no name to give a machine.
+    if (issuer.issuer === OWN_ISSUER && MACHINE_CLAIM in said) return machineByOwnToken(bearer);
+    // Of the settings' issuer, and of Keyrow itself, subjects are users' ids and nothing else.
     if (issuer.listed !== true) return claimsFor(bearer, subject);
     const found = await ask<{ user: string | null; machines: string[] }>(PERSON_OR_MACHINES, [
       issuer.issuer,

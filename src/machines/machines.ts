@@ -3,8 +3,9 @@ import { withAdmin } from "../admin-database.ts";
 import type { Config } from "../config.ts";
 import { KeyrowError } from "../errors.ts";
 import { issuerNamed } from "../issuers/file.ts";
-import { parseDuration, signingKey } from "../make-token.ts";
-import { createSigner } from "../token.ts";
+import { parseDuration } from "../make-token.ts";
+import { machineSigner } from "../own-tokens.ts";
+import { readSigningKey, signingKeyPath } from "../signing-key.ts";
 import { knownWorkspace, namesAreReadable, unknownWorkspace } from "./workspace.ts";
 
 /** What a machine is made of. */
@@ -92,12 +93,12 @@ export function removeMachine(config: Config, name: string): Promise<{ id: strin
 }
 
 /**
- * A token for a machine without an issuer, valid as long as `expires` says. Throws as `makeToken` does, and CONFLICT for a
- * machine whose tokens are its issuer's.
+ * A token for a machine without an issuer, valid as long as `expires` says. Throws USAGE for a bad duration,
+ * CONFIG_INVALID without Keyrow's own key, NOT_FOUND, and CONFLICT for a machine whose tokens are its issuer's.
  */
 export async function makeMachineToken(config: Config, name: string, expires: string): Promise<string> {
   const expiresIn = parseDuration(expires);
-  const sign = createSigner({ ...config.jwt, key: await signingKey(config) });
+  const sign = machineSigner(await readSigningKey(signingKeyPath(config)), config.jwt.audience);
   const { id, issuer } = await withAdmin(config, (client) => findMachine(client, name));
   if (issuer !== null) {
     throw new KeyrowError("CONFLICT", {
@@ -105,7 +106,7 @@ export async function makeMachineToken(config: Config, name: string, expires: st
       hint: "Make a machine without --issuer for tokens from here.",
     });
   }
-  return sign({ userId: id, expiresIn, machine: true });
+  return sign({ id, expiresIn });
 }
 
 async function findMachine(client: pg.ClientBase, name: string): Promise<{ id: string; issuer: string | null }> {

@@ -2,6 +2,7 @@ import { createPublicKey, randomUUID } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "ava";
+import { ownSigningKey } from "../../src/signing-key.ts";
 import { createLogin } from "../helpers/admin.ts";
 import { makeTemporaryDirectory, removeWithServers } from "../helpers/cluster.ts";
 import { createTestDatabase } from "../helpers/database.ts";
@@ -106,13 +107,14 @@ test("docs/issuers.md and docs/machines.md, taken by their word, with tokens as 
   const pem = createPublicKey(batch.privateKey).export({ type: "spki", format: "pem" });
   writeFileSync(join(directory, "batch.pem"), pem);
 
-  const server = await startTestServer({ env: { JWT_ISSUERS: path } });
+  const signingKeyFile = join(directory, "signing-key.pem");
+  const server = await startTestServer({ env: { JWT_ISSUERS: path }, signingKey: await ownSigningKey(signingKeyFile) });
   t.teardown(() => server.stop());
   const { database } = server;
   const alice = await createLogin(database, "keyrow_admin");
   t.teardown(() => alice.drop());
   const at = makeShell(directory);
-  const env = { ADMIN_DATABASE_URL: alice.url, JWT_ISSUERS: path, JWT_SECRET: server.secret };
+  const env = { ADMIN_DATABASE_URL: alice.url, JWT_ISSUERS: path, KEYROW_SIGNING_KEY_FILE: signingKeyFile };
 
   const ana = await makeUser(database, "Ana");
   await asAdmin(database, "update public.users set email = 'ana@example.com' where id = $1", [ana]);

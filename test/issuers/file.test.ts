@@ -76,6 +76,7 @@ const refused: Array<[title: string, content: unknown, expected: RegExp]> = [
   ["a name in capitals", [{ ...remote, name: mark.toUpperCase() }], /issuer 1: name: .*github$/],
   ["no issuer", [{ ...remote, issuer: undefined }], /issuer 1: issuer: it is missing/],
   ["an issuer with a space", [{ ...remote, issuer: `${mark} x` }], /issuer 1: issuer: /],
+  ["Keyrow itself", [{ ...remote, issuer: "urn:keyrow" }], /issuer 1: issuer: this is what Keyrow's own tokens have/],
   ["no audience", [{ ...remote, audience: undefined }], /issuer 1: audience: it is missing/],
   ["audiences", [{ ...remote, audience: [mark] }], /issuer 1: audience: /],
   ["no keys", [good], /issuer 1: jwks, publicKey, publicKeyFile, secretFile: none is given; give exactly one$/],
