@@ -4,6 +4,7 @@ import { KeyrowError } from "./errors.ts";
 import type { JwtKey } from "./jwt-key.ts";
 import type { Limits } from "./limits.ts";
 import { nearest } from "./nearest.ts";
+import { scriptVariables } from "./script/environment.ts";
 import { defaultOf, type Mode, type Setting, type SettingName, settings, type Values } from "./settings.ts";
 
 /** Environment variables by name. */
@@ -169,7 +170,7 @@ function openBaoContradictions(values: Values): Array<string | false> {
 }
 
 function unknownSettings(env: Environment): string[] {
-  const known = new Set<string>(names);
+  const known = new Set<string>([...names, ...Object.keys(scriptVariables)]);
   return Object.keys(env)
     .filter((name) => /^(KEYROW|JWT)_/.test(name) && !name.startsWith("KEYROW_TEST_") && !known.has(name))
     .sort()

@@ -4,6 +4,7 @@ import { exitCodes } from "./cli/report.ts";
 import { clientTypes } from "./client/generate.ts";
 import { catalogue, type ErrorCode } from "./errors.ts";
 import { type FieldName, fields } from "./issuers/fields.ts";
+import { scriptVariables } from "./script/environment.ts";
 import { defaultOf, type Setting, type SettingName, settings } from "./settings.ts";
 
 /** The command that makes the generated pages again; npx takes the packaged Node, which runs TypeScript. */
@@ -82,6 +83,9 @@ function configPage(): string {
   return page(
     "Settings",
     "Keyrow is set up by environment variables, read once, at the start; `keyrow help config` prints them in a terminal. A setting that is malformed or empty stops the start, and so does an unknown one: any other variable that begins with `KEYROW_` or `JWT_`, save `KEYROW_TEST_`. All problems are named at once, and no value is ever repeated.",
+    `Commands for scripts read ${Object.keys(scriptVariables)
+      .map((name) => `\`${name}\``)
+      .join(" and ")} instead: [docs/scripts.md](../scripts.md).`,
     "On and off may also be written true and false, yes and no, 1 and 0. Only one of `JWT_SECRET` and `JWT_PUBLIC_KEY` may be set.",
     table(["setting", "default", "what it is", "where it is refused"], rows),
   );
@@ -130,7 +134,14 @@ async function cliPage(): Promise<string> {
   const sections = named(program).map(([title, one]) => {
     return `## ${title}\n\n\`\`\`text\n${helpOf(one).trimEnd()}\n\`\`\``;
   });
-  const meanings = { ok: "done", error: "it could not be done", usage: "the command line was not understood" };
+  const meanings = {
+    ok: "done",
+    error: "it could not be done",
+    usage: "the command line was not understood",
+    notFound: "there is no such thing, or it is not to be seen",
+    notAllowed: "no valid token, or a policy refuses it",
+    unavailable: "the server, the database or the keys can't be reached; it may pass by itself",
+  };
   const codes = (Object.keys(exitCodes) as Array<keyof typeof exitCodes>).map((name) => [
     String(exitCodes[name]),
     meanings[name],

@@ -89,7 +89,7 @@ const misuses: Array<[title: string, args: string[], expected: RegExp]> = [
   [
     "help on nothing there is",
     ["help", "nothing"],
-    /^error: there is no help on this\nhint: ask for start, serve, worker, migrate, setup, adopt, token, keys, rewrap, system, identity, machine, handover, db or/,
+    /^error: there is no help on this\nhint: ask for login, .*start, serve, worker, migrate, setup, adopt, token, keys, rewrap, system, identity, machine, handover, db or/,
   ],
   ["a year", ["token", "--user", ana, "--expires", "1y"], /^error: the value of --expires is not a duration\nhint: /],
 ];

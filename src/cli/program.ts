@@ -1,6 +1,17 @@
 import { Command } from "commander";
 import { version } from "../version.ts";
 import { adopt } from "./adopt.ts";
+import { describe } from "./client/describe.ts";
+import { exported } from "./client/export.ts";
+import { get } from "./client/get.ts";
+import { imported } from "./client/import.ts";
+import { list } from "./client/list.ts";
+import { login } from "./client/login.ts";
+import { logout } from "./client/logout.ts";
+import { rm } from "./client/rm.ts";
+import { run } from "./client/run.ts";
+import { revoke, rotate, set } from "./client/set.ts";
+import { whoami } from "./client/whoami.ts";
 import { examples, helpWidth } from "./command.ts";
 import { db } from "./db.ts";
 import { handover } from "./handover.ts";
@@ -18,7 +29,9 @@ import { token } from "./token.ts";
 import { worker } from "./worker.ts";
 
 // A command's module is cheap: what it works with is imported by its action, so that help and typing errors are fast.
+const scripts = [login, logout, whoami, list, get, set, rotate, revoke, rm, describe, run, imported, exported];
 const commands = [
+  ...scripts,
   start,
   serve,
   worker,
@@ -56,9 +69,13 @@ export const program = new Command("keyrow")
     examples(
       ["keyrow start", "start the server"],
       ["keyrow token --user ana@example.com", "print a token"],
+      ["keyrow login https://keyrow.example.com", "keep a server and a token"],
+      ["keyrow get github/deploy", "print a value"],
+      ["keyrow run --only 'github/*' -- ./deploy.sh", "run a command with values in its environment"],
       ["keyrow help config", "every setting"],
     ),
-  );
+  )
+  .addHelpText("after", "\nExit codes: 0 done, 1 error, 2 usage, 3 not found, 4 not allowed, 5 unavailable.");
 
 for (const one of commands) {
   program.addCommand(one.copyInheritedSettings(program));

@@ -1,10 +1,21 @@
 import { styleText } from "node:util";
 import { CommanderError } from "commander";
-import { describeError, KeyrowError } from "../errors.ts";
+import { describeError, type ErrorCode, KeyrowError } from "../errors.ts";
 import { printable } from "../printable.ts";
 
 /** How a command ends. */
-export const exitCodes = { ok: 0, error: 1, usage: 2 } as const;
+export const exitCodes = { ok: 0, error: 1, usage: 2, notFound: 3, notAllowed: 4, unavailable: 5 } as const;
+
+const codesByError: Partial<Record<ErrorCode, number>> = {
+  USAGE: exitCodes.usage,
+  NOT_FOUND: exitCodes.notFound,
+  UNAUTHENTICATED: exitCodes.notAllowed,
+  FORBIDDEN: exitCodes.notAllowed,
+  UNAVAILABLE: exitCodes.unavailable,
+  CIPHER_UNAVAILABLE: exitCodes.unavailable,
+  SERVER_UNREACHABLE: exitCodes.unavailable,
+  DATABASE_UNREACHABLE: exitCodes.unavailable,
+};
 
 /** Tells on standard error, in `error:` and `hint:` lines, why a command ends, and gives the exit code for it. */
 export async function report(error: unknown): Promise<number> {
@@ -15,7 +26,7 @@ export async function report(error: unknown): Promise<number> {
       print("error", lowerCase(line));
     }
     if (error.hint) print("hint", lowerCase(error.hint));
-    return error.code === "USAGE" ? exitCodes.usage : exitCodes.error;
+    return codesByError[error.code] ?? exitCodes.error;
   }
   const { wantsDetails } = await import("../config.ts");
   print("error", "something went wrong here (INTERNAL)");

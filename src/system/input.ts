@@ -40,10 +40,10 @@ function isDay(day: string): boolean {
 }
 
 /**
- * The value that a stream holds, without one newline at its end. Throws VALIDATION where it is empty or no UTF-8 and
- * LIMIT_EXCEEDED where it is too long, without reading on.
+ * The value that a stream holds, without one newline at its end unless it is wanted exactly. Throws VALIDATION where it
+ * is empty or no UTF-8 and LIMIT_EXCEEDED where it is too long, without reading on.
  */
-export async function readValue(input: Readable): Promise<string> {
+export async function readValue(input: Readable, exactly = false): Promise<string> {
   const chunks: Buffer[] = [];
   let length = 0;
   for await (const chunk of input) {
@@ -52,12 +52,13 @@ export async function readValue(input: Readable): Promise<string> {
     // With room for the newline, which does not count.
     if (length > MAX_VALUE_BYTES + 2) throw tooLong();
   }
-  const value = decode(Buffer.concat(chunks)).replace(/\r?\n$/, "");
+  const text = decode(Buffer.concat(chunks));
+  const value = exactly ? text : text.replace(/\r?\n$/, "");
   if (Buffer.byteLength(value) > MAX_VALUE_BYTES) throw tooLong();
   if (value !== "") return value;
   throw new KeyrowError("VALIDATION", {
     message: "There is no value on standard input.",
-    hint: "Pipe it in, as in `keyrow system set smtp/relay < file`, or run the command in a terminal to be asked.",
+    hint: "Pipe it in, as in `... < file`, or run the command in a terminal to be asked.",
   });
 }
 
@@ -80,7 +81,12 @@ function tooLong(): KeyrowError {
 }
 
 /** Asks for a value on the terminal, hidden; undefined where the person broke off. */
-export async function askValue(title: string): Promise<string | undefined> {
+export function askValue(title: string): Promise<string | undefined> {
+  return askHidden(`Value of ${title}`);
+}
+
+/** Asks for anything secret on the terminal; undefined where the person broke off. */
+export async function askHidden(message: string): Promise<string | undefined> {
   const { default: password } = await import("@inquirer/password");
   // Ctrl-D closes the terminal's reader, and the prompt would wait for a line that never comes.
   const closed = new AbortController();
@@ -89,10 +95,10 @@ export async function askValue(title: string): Promise<string | undefined> {
   try {
     const value = await password(
       {
-        message: `Value of ${title}`,
+        message,
         // Nobody beside the terminal should see it, or how long it is.
         toggleMask: false,
-        validate: (given) => given !== "" || "A value can't be empty.",
+        validate: (given) => given !== "" || "It can't be empty.",
       },
       { output: process.stderr, signal: closed.signal },
     );

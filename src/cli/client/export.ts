@@ -1,0 +1,41 @@
+import { Option } from "commander";
+import { examples } from "../command.ts";
+import { credentialCommand, type ScriptOptions, SERVER_HELP, several } from "../script.ts";
+import { VARIABLES_HELP } from "./run.ts";
+
+interface ExportOptions extends ScriptOptions {
+  readonly only?: string[];
+  readonly map?: string[];
+  readonly format: "dotenv" | "json" | "shell";
+}
+
+/** `keyrow export`: the values of credentials as variables, to be read by something else. */
+export const exported = credentialCommand(
+  "export",
+  "Prints the values of the chosen credentials as variables, on the record.",
+)
+  .option("--only <pattern>", "credentials to take, as in 'github/*'; may stand several times", several)
+  .option("--map <VARIABLE=provider/name>", "a credential under a name of its own; may stand several times", several)
+  .addOption(new Option("--format <format>", "how").choices(["dotenv", "json", "shell"]).default("dotenv"))
+  .addHelpText(
+    "after",
+    examples(
+      ["(umask 077; keyrow export --only 'app/*' > .env)", "a file that only you can read"],
+      ["eval \"$(keyrow export --only 'app/*' --format shell)\"", "into the shell itself"],
+    ),
+  )
+  .addHelpText("after", VARIABLES_HELP)
+  .addHelpText(
+    "after",
+    "\nWhat a format can't hold, such as NUL in a shell, is refused, and nothing is printed. --json is --format json.",
+  )
+  .addHelpText("after", SERVER_HELP)
+  .action(async (options: ExportOptions) => {
+    const { readChoice } = await import("../../script/choice.ts");
+    const { connect } = await import("../../script/connect.ts");
+    const { readVariables } = await import("../../script/variables.ts");
+    const { writeVariables } = await import("../../script/formats.ts");
+    const choice = await readChoice(options);
+    const variables = await readVariables(await connect(options), choice);
+    process.stdout.write(await writeVariables(variables, options.json ? "json" : options.format));
+  });

@@ -1,0 +1,25 @@
+import { examples } from "../command.ts";
+import { CREDENTIAL, credentialCommand, open, print, type ScriptOptions, SERVER_HELP, WHICH } from "../script.ts";
+
+/** `keyrow get`: a value and nothing else. */
+export const get = credentialCommand("get", "Prints the value of a credential, on the record.")
+  .argument(CREDENTIAL, WHICH)
+  .addHelpText(
+    "after",
+    examples(
+      ["keyrow get github/deploy", "the value, and nothing else"],
+      ['TOKEN="$(keyrow get github/deploy)"', "for a script"],
+      ["keyrow get tls/key --workspace acme > key.pem", "every byte as it is"],
+    ),
+  )
+  .addHelpText("after", "\nA newline follows on a terminal alone.")
+  .addHelpText("after", SERVER_HELP)
+  .action(async (credential: string, options: ScriptOptions) => {
+    const { client, workspace } = await open(options);
+    const value = await client.get(credential, { workspace });
+    if (options.json) {
+      const { printableJson } = await import("../../printable.ts");
+      return print(printableJson({ credential, value }));
+    }
+    process.stdout.write(process.stdout.isTTY ? `${value}\n` : value);
+  });

@@ -1,0 +1,24 @@
+import type { Credential } from "../../client.ts";
+import { examples } from "../command.ts";
+import { credentialCommand, open, print, type ScriptOptions, SERVER_HELP } from "../script.ts";
+
+/** `keyrow list`: credentials without their values. */
+export const list = credentialCommand("list", "Lists the credentials that you may see, without their values.")
+  .addHelpText(
+    "after",
+    examples(
+      ["keyrow list", "a table; times are UTC"],
+      ["keyrow list --workspace acme --json", "those of one workspace, with everything"],
+    ),
+  )
+  .addHelpText("after", SERVER_HELP)
+  .action(async (options: ScriptOptions) => {
+    const { client, workspace } = await open(options);
+    const found: Credential[] = [];
+    for await (const one of client.list({ workspace })) found.push(one);
+    const { printableJson } = await import("../../printable.ts");
+    const { credentialTable } = await import("../../script/table.ts");
+    if (options.json) print(printableJson(found));
+    else if (found.length > 0) print(credentialTable(found).join("\n"));
+    else process.stderr.write("there are no credentials\n");
+  });

@@ -1,0 +1,12 @@
+import { command, examples } from "../command.ts";
+import { print } from "../script.ts";
+
+/** `keyrow logout`: forgets what `keyrow login` has kept. */
+export const logout = command("logout", "Forgets the server and the token that `keyrow login` has kept.")
+  .option("--json", "as JSON", false)
+  .addHelpText("after", examples(["keyrow logout", "the token itself stays valid until it ends"]))
+  .action(async ({ json }: { json: boolean }) => {
+    const { forgetLogin } = await import("../../script/login.ts");
+    const forgotten = await forgetLogin();
+    print(json ? JSON.stringify({ forgotten }) : forgotten ? "logged out" : "there was no login");
+  });

@@ -1,0 +1,42 @@
+import { examples } from "../command.ts";
+import { type ScriptOptions, SERVER_HELP, several, silentCommand } from "../script.ts";
+
+interface RunOptions extends ScriptOptions {
+  readonly only?: string[];
+  readonly map?: string[];
+  readonly keepToken: boolean;
+}
+
+/** How credentials become variables, for each help that needs it. */
+export const VARIABLES_HELP =
+  '\ngithub/deploy becomes GITHUB_DEPLOY: what is neither letter nor digit is an underscore. A credential of --map has\nthe names given there alone. Where neither option is given, .keyrow.json in the working directory says what to\ntake: { "only": ["github/*"], "map": { "GITHUB_TOKEN": "github/deploy" }, "workspace": "acme" }.\nA pattern skips what is revoked; all are revealed by one request, on the record.';
+
+/** `keyrow run`: a command with credentials in its environment. */
+export const run = silentCommand("run", "Runs a command with the chosen credentials as environment variables.")
+  .argument("<command...>", "the command and its arguments, after --")
+  .option("--only <pattern>", "credentials to take, as in 'github/*'; may stand several times", several)
+  .option("--map <VARIABLE=provider/name>", "a credential under a name of its own; may stand several times", several)
+  .option("--keep-token", "leave KEYROW_TOKEN in the command's environment", false)
+  .passThroughOptions()
+  .addHelpText(
+    "after",
+    examples(
+      ["keyrow run --only 'github/*' -- ./deploy.sh", "GITHUB_DEPLOY and its like"],
+      ["keyrow run --map GITHUB_TOKEN=github/deploy -- gh release create v1", "by another name"],
+    ),
+  )
+  .addHelpText("after", VARIABLES_HELP)
+  .addHelpText(
+    "after",
+    "\nSignals go to the command, and its exit code is that of `keyrow run`: 128 and the signal's number where one ended it,\n127 where there is no such command, 126 where it can't be run. It starts only when every credential is there.",
+  )
+  .addHelpText("after", SERVER_HELP)
+  .action(async (words: string[], options: RunOptions) => {
+    const { readChoice } = await import("../../script/choice.ts");
+    const { connect } = await import("../../script/connect.ts");
+    const { readVariables } = await import("../../script/variables.ts");
+    const { runWith } = await import("../../script/child.ts");
+    const choice = await readChoice(options);
+    const variables = await readVariables(await connect(options), choice);
+    process.exitCode = await runWith(words, variables, options.keepToken);
+  });

@@ -1,0 +1,68 @@
+import { type Command, Option } from "commander";
+import { command } from "./command.ts";
+
+/** What every command for scripts may be told. */
+export interface ScriptOptions {
+  readonly json: boolean;
+  readonly cacert?: string;
+  readonly timeout?: string;
+  readonly allowHttp?: boolean;
+  readonly workspace?: string;
+}
+
+export const CREDENTIAL = "<provider/name>";
+export const WHICH = "which one; the first slash parts provider and name";
+
+/** A command that is a client of a server. */
+export function scriptCommand(name: string, description: string): Command {
+  return reaching(command(name, description).option("--json", "as JSON", false));
+}
+
+/** Adds how a server is reached. */
+function reaching(it: Command): Command {
+  return it
+    .option("--cacert <file>", "the authority that signed the server's certificate, as PEM")
+    .option("--timeout <seconds>", "how long one request may take", "30")
+    .addOption(new Option("--allow-http", "send the token in the clear to another machine"));
+}
+
+/** One that names credentials, one's own or a workspace's. */
+export function credentialCommand(name: string, description: string): Command {
+  return ofWorkspace(scriptCommand(name, description));
+}
+
+/** One that prints nothing of its own. */
+export function silentCommand(name: string, description: string): Command {
+  return ofWorkspace(reaching(command(name, description)));
+}
+
+function ofWorkspace(it: Command): Command {
+  return it.option("--workspace <id or name>", "of a workspace, instead of your own");
+}
+
+/** What every help of such a command ends with. */
+export const SERVER_HELP =
+  "\nServer and token are those of KEYROW_URL and KEYROW_TOKEN or, where those are unset, of `keyrow login`.\nExit codes: 0 done, 1 error, 2 usage, 3 not found, 4 not allowed, 5 unavailable.";
+
+/** Collects an option that may stand several times. */
+export function several(word: string, before: readonly string[] = []): string[] {
+  return [...before, word];
+}
+
+/** The client of a command, and the workspace that it names. */
+export async function open(options: ScriptOptions) {
+  const { connect, workspaceId } = await import("../script/connect.ts");
+  const client = await connect(options);
+  return { client, workspace: await workspaceId(client, options.workspace) };
+}
+
+/** A line on standard output. */
+export function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+/** Ends without an error of the catalogue: what did not happen, and the exit code. */
+export function end(what: string, exitCode: number): void {
+  process.stderr.write(`${what}\n`);
+  process.exitCode = exitCode;
+}

@@ -1,0 +1,43 @@
+import { constants } from "node:os";
+import { isatty } from "node:tty";
+import { execa } from "execa";
+import { KeyrowError } from "../errors.ts";
+import { childEnvironment, printsChildren } from "./environment.ts";
+
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const;
+
+/** Runs a command with variables added; signals go on to it. Gives its exit code, or 128 and the signal's number. */
+export async function runWith(
+  [command = "", ...args]: readonly string[],
+  variables: ReadonlyMap<string, string>,
+  keepToken: boolean,
+): Promise<number> {
+  if (printsChildren()) {
+    throw new KeyrowError("USAGE", { message: "NODE_DEBUG would print the values.", hint: "Unset it." });
+  }
+  for (const [name, value] of variables) {
+    if (value.includes("\0")) {
+      throw new KeyrowError("VALIDATION", { message: `The value of ${name} holds NUL, which no environment can.` });
+    }
+  }
+  const child = execa(command, args, {
+    stdio: "inherit",
+    reject: false,
+    extendEnv: false,
+    env: childEnvironment(Object.fromEntries(variables), keepToken),
+    // When it ends is the command's own business.
+    forceKillAfterDelay: false,
+  });
+  const tell = (signal: NodeJS.Signals) => {
+    // From a terminal these reach the command by themselves, and twice would read as impatience.
+    if ((signal === "SIGINT" || signal === "SIGQUIT") && [0, 1, 2].some((fd) => isatty(fd))) return;
+    child.kill(signal);
+  };
+  for (const signal of SIGNALS) process.on(signal, tell);
+  const { exitCode, signal, code } = await child;
+  for (const one of SIGNALS) process.off(one, tell);
+  if (signal !== undefined) return 128 + constants.signals[signal as NodeJS.Signals];
+  if (exitCode !== undefined) return exitCode;
+  process.stderr.write(`keyrow run: the command can't be run (${code})\n`);
+  return code === "ENOENT" ? 127 : 126;
+}

@@ -1,0 +1,89 @@
+import { readFile } from "node:fs/promises";
+import { KeyrowError } from "../errors.ts";
+import { parseJson } from "../json.ts";
+
+/** Which credentials become variables: by patterns, and by variables that are named. */
+export interface Choice {
+  readonly only: readonly string[];
+  /** Credentials by variable. */
+  readonly map: ReadonlyMap<string, string>;
+  readonly workspace: string | undefined;
+}
+
+/** What a command line says of it. */
+export interface ChoiceOptions {
+  readonly only?: readonly string[] | undefined;
+  readonly map?: readonly string[] | undefined;
+  readonly workspace?: string | undefined;
+}
+
+/** The file that a project keeps beside its code; it holds names, and no secret and no server. */
+export const PROJECT_FILE = ".keyrow.json";
+
+/**
+ * What the command line chooses, else what the project's file does. Throws USAGE where nothing is chosen or a part can't
+ * be read.
+ */
+export async function readChoice({ only = [], map = [], ...options }: ChoiceOptions): Promise<Choice> {
+  const project = only.length + map.length > 0 ? undefined : await readProject();
+  const choice: Choice = {
+    only: project?.only ?? only,
+    map: project === undefined ? parseMap(map) : new Map(Object.entries(project.map)),
+    workspace: options.workspace ?? project?.workspace,
+  };
+  if (choice.only.length + choice.map.size > 0) return choice;
+  throw new KeyrowError("USAGE", {
+    message: "No credentials are chosen.",
+    hint: `Choose some: --only 'github/*', --map GITHUB_TOKEN=github/deploy, or a ${PROJECT_FILE}.`,
+  });
+}
+
+/** Reads `VARIABLE=provider/name` words. */
+export function parseMap(words: readonly string[]): Map<string, string> {
+  const map = new Map<string, string>();
+  for (const word of words) {
+    const [, variable = "", credential = ""] = /^([A-Za-z_][A-Za-z0-9_]*)=([^/]+\/.+)$/s.exec(word) ?? [];
+    if (variable === "" || credential.includes("*") || map.has(variable)) {
+      throw new KeyrowError("USAGE", {
+        message: map.has(variable) ? `The variable ${variable} is mapped twice.` : "A --map can't be read.",
+        hint: "Write VARIABLE=provider/name, as in GITHUB_TOKEN=github/deploy, each variable once.",
+      });
+    }
+    map.set(variable, credential);
+  }
+  return map;
+}
+
+interface Project {
+  readonly only: readonly string[];
+  readonly map: Readonly<Record<string, string>>;
+  readonly workspace?: string | undefined;
+}
+
+async function readProject(): Promise<Project | undefined> {
+  const text = await readFile(PROJECT_FILE, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return undefined;
+    throw invalid(`${PROJECT_FILE} can't be read (${error.code}).`);
+  });
+  if (text === undefined) return undefined;
+  const { z } = await import("zod");
+  const schema = z.strictObject({
+    $schema: z.string().optional(),
+    workspace: z.string().min(1).optional(),
+    only: z.array(z.string().regex(/^[^/]+\/.+$/s)).default([]),
+    map: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string().regex(/^[^/*]+\/[^*]+$/s)).default({}),
+  });
+  try {
+    const found = schema.safeParse(parseJson(text));
+    if (found.success) return found.data;
+    const at = found.error.issues.map(({ path }) => path.join(".") || "the whole").join(", ");
+    throw invalid(`${PROJECT_FILE} can't be used; look at: ${at}.`);
+  } catch (error) {
+    throw error instanceof KeyrowError ? error : invalid(`${PROJECT_FILE}: ${(error as Error).message}`);
+  }
+}
+
+function invalid(message: string): KeyrowError {
+  const hint = 'Its form: { "only": ["github/*"], "map": { "GITHUB_TOKEN": "github/deploy" }, "workspace": "acme" }.';
+  return new KeyrowError("USAGE", { message, hint });
+}

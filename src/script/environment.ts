@@ -1,0 +1,46 @@
+import { homedir } from "node:os";
+import { join } from "node:path";
+
+/** What commands for scripts read of the environment, which the server's settings don't know. */
+export const scriptVariables = {
+  KEYROW_URL: "the server's address",
+  KEYROW_TOKEN: "the token",
+} as const;
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** The server and token that the environment names; an empty variable is an unset one. */
+export function given(env: Environment = process.env): { url: string | undefined; token: string | undefined } {
+  return { url: env.KEYROW_URL || undefined, token: env.KEYROW_TOKEN || undefined };
+}
+
+/** The user's directory for settings: absolute. */
+export function configDirectory(env: Environment = process.env): string {
+  const { APPDATA, XDG_CONFIG_HOME = "" } = env;
+  if (process.platform === "win32" && APPDATA) return join(APPDATA, "keyrow");
+  // A relative path is to be ignored (XDG Base Directory Specification).
+  return join(XDG_CONFIG_HOME.startsWith("/") ? XDG_CONFIG_HOME : join(homedir(), ".config"), "keyrow");
+}
+
+/** Whether requests may have to go through a proxy. */
+export function namesProxy(env: Environment = process.env): boolean {
+  return ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"].some((name) => Boolean(env[name]));
+}
+
+/** Whether Node prints the environment of each process that it starts. */
+export function printsChildren({ NODE_DEBUG = "" }: Environment = process.env): boolean {
+  return /child_process|\*/i.test(NODE_DEBUG);
+}
+
+/** The environment of a child with these variables, and without the token that fetched them unless it is wanted. */
+export function childEnvironment(
+  variables: Environment,
+  keepToken: boolean,
+  env: Environment = process.env,
+): Record<string, string> {
+  const { KEYROW_TOKEN: token, ...others } = env;
+  const all: Environment = { ...others, ...(keepToken && { KEYROW_TOKEN: token }), ...variables };
+  return Object.fromEntries(
+    Object.entries(all).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
+  );
+}

@@ -1,0 +1,182 @@
+import { randomUUID } from "node:crypto";
+import { rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import test from "ava";
+import { makeTemporaryDirectory } from "../helpers/cluster.ts";
+import { asAdmin, makeUser, makeWorkspace, startTestServer, type TestServer } from "../helpers/server.ts";
+import { onTerminal, typeInto } from "../helpers/terminal.ts";
+import { keyrow } from "./command.ts";
+
+let server: TestServer;
+const directory = makeTemporaryDirectory();
+test.before(async () => {
+  server = await startTestServer();
+});
+test.after.always(async () => {
+  await server?.stop();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+/** Somebody new, with the environment that their job has. */
+async function somebody() {
+  const id = await makeUser(server.database, "Ana");
+  const env = { KEYROW_URL: server.url, KEYROW_TOKEN: server.token(id) };
+  const as = (args: string[], input: string | Uint8Array = "", more: Record<string, string> = {}) =>
+    keyrow(args, { env: { ...env, ...more }, input });
+  return { id, env, as };
+}
+
+const file = (name: string, text: string | Uint8Array): string => {
+  const path = join(directory, `${randomUUID()}-${name}`);
+  writeFileSync(path, text);
+  return path;
+};
+
+test("whoami, set, get, describe, list, rotate, revoke and rm go through the life of a credential", async (t) => {
+  const { id, as } = await somebody();
+  t.like(await as(["whoami"]), {
+    stdout: `server    ${server.url}\nuser      ${id}\nname      Ana\ntoken of  KEYROW_TOKEN\n`,
+    exitCode: 0,
+  });
+  t.like(JSON.parse((await as(["whoami", "--json"])).stdout), { server: server.url, id, from: "environment" });
+  const made = await as(["set", "github/deploy", "--type", "api_key", "--expires", "2999-01-01"], "one\n");
+  t.deepEqual(made, { stdout: "created  github/deploy\n", stderr: "", exitCode: 0 });
+  t.deepEqual(await as(["get", "github/deploy"]), { stdout: "one", stderr: "", exitCode: 0 });
+  t.like(await as(["set", "github/deploy"], "two"), { stdout: "renewed  github/deploy\n" });
+  t.deepEqual(JSON.parse((await as(["get", "github/deploy", "--json"])).stdout), {
+    credential: "github/deploy",
+    value: "two",
+  });
+  const { stdout: described } = await as(["describe", "github/deploy"]);
+  t.regex(described, /^credential {3}github\/deploy$/m);
+  t.regex(described, /^expires {6}2999-01-01T00:00Z$/m);
+  const credential = JSON.parse((await as(["describe", "github/deploy", "--json"])).stdout);
+  t.like(credential, { type: "API_KEY", scope: "USER", isActive: true });
+  t.regex((await as(["list"])).stdout, /^CREDENTIAL +WORKSPACE +TYPE .*\ngithub\/deploy +- +API_KEY .*\n$/);
+  t.deepEqual(JSON.parse((await as(["list", "--json"])).stdout), [
+    JSON.parse((await as(["describe", credential.id, "--json"])).stdout),
+  ]);
+  t.like(await as(["rotate", "github/deploy"], "three"), { stdout: "rotated  github/deploy\n" });
+  t.is((await as(["get", credential.id])).stdout, "three");
+  t.like(await as(["revoke", "github/deploy"]), { stdout: "revoked  github/deploy\n" });
+  t.like(await as(["get", "github/deploy"]), { stdout: "", exitCode: 1 });
+  t.like(await as(["rm", "github/deploy"]), { stdout: "deleted  github/deploy\n", exitCode: 0 });
+  t.deepEqual(await as(["list"]), { stdout: "", stderr: "there are no credentials\n", exitCode: 0 });
+});
+
+test("a value is kept byte by byte, less one newline at its end where it is not wanted exactly", async (t) => {
+  const { as } = await somebody();
+  const value = "-----BEGIN x-----\r\n\té🔑 $HOME \"'`\\\n-----END-----\n\n";
+  for (const [args, expected] of [
+    [[], value.slice(0, -1)],
+    [["--exact"], value],
+    [["--file", file("value", value)], value.slice(0, -1)],
+    [["--file", file("value", value), "--exact"], value],
+  ] as const) {
+    t.is((await as(["set", "tls/key", ...args], value)).exitCode, 0);
+    t.is((await as(["get", "tls/key"])).stdout, expected, args.join(" "));
+  }
+});
+
+onTerminal("on a terminal set asks for the value, hidden, and get ends with a newline", async (t) => {
+  const { env, as } = await somebody();
+  const set = await typeInto(["set", "p/n"], env, "Value of p/n", "typed-value\r");
+  t.is(set.exitCode, 0, set.shown);
+  t.notRegex(set.shown, /typed-value/);
+  t.is((await as(["get", "p/n"])).stdout, "typed-value");
+  const got = await typeInto(["get", "p/n"], env, "nothing", "");
+  t.regex(got.shown, /^typed-value\r\n/);
+  const broken = await typeInto(["set", "p/n"], env, "Value of p/n", "\u0003");
+  t.is(broken.exitCode, 130);
+  const kept = await typeInto(["rm", "p/n"], env, "[y/N]", "n\r");
+  t.is(kept.exitCode, 1);
+  t.is((await as(["get", "p/n"])).exitCode, 0);
+});
+
+test("a workspace's credentials are reached by its id and by its name", async (t) => {
+  const { id, as } = await somebody();
+  const workspace = await makeWorkspace(server.database, { [id]: "ADMIN" });
+  await asAdmin(server.database, "update public.workspaces set name = 'acme' where id = $1", [workspace]);
+  await as(["set", "p/n"], "mine");
+  await as(["set", "p/n", "--workspace", "acme"], "ours");
+  t.is((await as(["get", "p/n"])).stdout, "mine");
+  t.is((await as(["get", "p/n", "--workspace", workspace])).stdout, "ours");
+  t.is(JSON.parse((await as(["list", "--workspace", "acme", "--json"])).stdout).length, 1);
+  t.like(await as(["get", "p/n", "--workspace", "nowhere"]), { stdout: "", exitCode: 3 });
+});
+
+const ends: Array<[title: string, args: string[], env: Record<string, string>, exitCode: number, stderr: RegExp]> = [
+  ["a credential that is not there", ["get", "p/none"], {}, 3, /^error: p\/none: there is no such credential.*\n$/],
+  ["a token that is not taken", ["list"], { KEYROW_TOKEN: "nonsense" }, 4, /^error: a valid token is required\n$/],
+  ["no token", ["list"], { KEYROW_TOKEN: "" }, 4, /^error: there is no token .*\nhint: set KEYROW_TOKEN/],
+  [
+    "no server",
+    ["list"],
+    { KEYROW_URL: "", KEYROW_TOKEN: "" },
+    2,
+    /^error: no server is named\nhint: run `keyrow login`/,
+  ],
+  [
+    "a server that is away",
+    ["list"],
+    { KEYROW_URL: "http://127.0.0.1:1" },
+    5,
+    /^error: the server can't be reached.*\nhint: /,
+  ],
+  ["a name without a slash", ["get", "hunter2"], {}, 1, /^error: that is not the name of a credential\nhint: /],
+  ["plain http to another machine", ["list"], { KEYROW_URL: "http://keyrow.example.com" }, 1, /in the clear\nhint: /],
+  ["a type that there is not", ["set", "p/n", "--type", "hunter2"], {}, 2, /^error: there is no such type\nhint: /],
+  ["a value as an argument", ["set", "p/n", "hunter2"], {}, 2, /^error: too many arguments.*\n/],
+  [
+    "a file that is not there",
+    ["set", "p/n", "--file", "/hunter2"],
+    {},
+    2,
+    /^error: the file can't be read \(ENOENT\)\n/,
+  ],
+  ["no authority", ["list", "--cacert", "/dev/null"], {}, 2, /^error: the file of --cacert can't be read/],
+];
+for (const [title, args, env, exitCode, stderr] of ends) {
+  test(`${title} ends with ${exitCode}, nothing on standard output and no value repeated`, async (t) => {
+    const { as } = await somebody();
+    const ended = await as(args, "", env);
+    t.regex(ended.stderr, stderr);
+    t.notRegex(ended.stderr, /hunter2/);
+    t.deepEqual([ended.stdout, ended.exitCode], ["", exitCode]);
+  });
+}
+
+test("get loads no dependency of the server, and of its own packages the parser of arguments alone", async (t) => {
+  const { as } = await somebody();
+  await as(["set", "p/n"], "v");
+  const { stdout, stderr, exitCode } = await as(["get", "p/n"], "", { NODE_DEBUG: "esm,module" });
+  t.deepEqual([stdout, exitCode], ["v", 0]);
+  const packages = new Set([...stderr.matchAll(/node_modules\/((?:@[\w.-]+\/)?[\w.-]+)/g)].map(([, name]) => name));
+  t.deepEqual([...packages], ["commander"]);
+  t.notRegex(stderr, /\/src\/(server|config|settings|database|cipher|token)\b/);
+});
+
+test("no value and no token is in a debug log, an argument or an error", async (t) => {
+  const { as, env } = await somebody();
+  await as(["set", "p/n"], "canary-value");
+  for (const args of [["list"], ["get", "p/n"], ["export", "--only", "p/*"]]) {
+    const { stderr } = await as(args, "", { NODE_DEBUG: "*", LOG_LEVEL: "trace" });
+    t.false(stderr.includes("canary-value"), args.join(" "));
+    t.false(stderr.includes(env.KEYROW_TOKEN), args.join(" "));
+  }
+  // Node itself would print the environment of a child.
+  const { stderr, exitCode } = await as(["run", "--only", "p/*", "--", "true"], "", { NODE_DEBUG: "child_process" });
+  t.false(stderr.includes("canary-value"));
+  t.regex(stderr, /error: NODE_DEBUG would print the values/);
+  t.is(exitCode, 2);
+});
+
+test("every command for scripts has a help with an example and its exit codes", async (t) => {
+  const commands = "login logout whoami list get set rotate revoke rm describe run import export".split(" ");
+  for (const command of commands) {
+    const { stdout, exitCode } = await keyrow([command, "--help"]);
+    t.is(exitCode, 0);
+    t.regex(stdout, new RegExp(`Examples:\n.*keyrow ${command}`), command);
+    if (command !== "logout") t.regex(stdout, /Exit codes: 0 done/, command);
+  }
+});

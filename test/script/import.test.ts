@@ -1,0 +1,93 @@
+import { rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import test from "ava";
+import { keyrow as client } from "../../src/client.ts";
+import { makeTemporaryDirectory } from "../helpers/cluster.ts";
+import { makeUser, startTestServer, type TestServer } from "../helpers/server.ts";
+import { keyrow } from "./command.ts";
+
+let server: TestServer;
+const directory = makeTemporaryDirectory();
+test.before(async () => {
+  server = await startTestServer();
+});
+test.after.always(async () => {
+  await server?.stop();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+async function somebody() {
+  const token = server.token(await makeUser(server.database));
+  const env = { KEYROW_URL: server.url, KEYROW_TOKEN: token };
+  const as = (args: string[], input = "") => keyrow(args, { env, input, cwd: directory });
+  return { as, mine: client({ url: server.url, token }) };
+}
+
+const dotenv = `# comment\nGITHUB_TOKEN="two\\nlines"\nexport PLAIN=x=y # note\nQUOTED='$HOME "q"'\n`;
+
+test("a dotenv file is imported as one, and what each name became is told", async (t) => {
+  const { as, mine } = await somebody();
+  await mine.set({ credential: "app/PLAIN", value: "before" });
+  const args = ["import", "-", "--provider", "app", "--map", "GITHUB_TOKEN=github/deploy"];
+  const told = "created  github/deploy\nrenewed  app/PLAIN\ncreated  app/QUOTED\n";
+  t.deepEqual(await as([...args, "--dry-run"], dotenv), {
+    stdout: told,
+    stderr: "2 would be created, 1 would be renewed\n",
+    exitCode: 0,
+  });
+  t.is(await mine.get("app/PLAIN"), "before");
+  t.deepEqual(await as(args, dotenv), { stdout: told, stderr: "2 created, 1 renewed\n", exitCode: 0 });
+  t.deepEqual(await Promise.all(["github/deploy", "app/PLAIN", "app/QUOTED"].map((one) => mine.get(one))), [
+    "two\nlines",
+    "x=y",
+    '$HOME "q"',
+  ]);
+});
+
+test("a JSON file is imported, names with a slash as they are", async (t) => {
+  const { as, mine } = await somebody();
+  const file = join(directory, "secrets.json");
+  writeFileSync(file, JSON.stringify({ "github/deploy": "ghp", TOKEN: "t" }));
+  const { stdout } = await as(["import", file, "--provider", "app", "--json", "--type", "API_KEY"]);
+  t.deepEqual(JSON.parse(stdout), {
+    dryRun: false,
+    credentials: [
+      { credential: "github/deploy", created: true },
+      { credential: "app/TOKEN", created: true },
+    ],
+  });
+  t.is((await mine.describe("app/TOKEN")).type, "API_KEY");
+});
+
+test("what export wrote, import reads", async (t) => {
+  const { as, mine } = await somebody();
+  const values = { "app/A": "a 'b' \"c\"", "app/B": "line\nline\r\n$x", "app/C": "é🔑" };
+  await mine.setAll(Object.entries(values).map(([credential, value]) => ({ credential, value })));
+  for (const format of ["dotenv", "json"]) {
+    const { stdout } = await as(["export", "--only", "app/*", "--format", format]);
+    await as(["import", "-", "--provider", format, "--format", format], stdout);
+    t.is(await mine.get(`${format}/APP_A`), values["app/A"]);
+    t.is(await mine.get(`${format}/APP_B`), values["app/B"]);
+  }
+});
+
+test("nothing is imported where one part can't be", async (t) => {
+  const { as, mine } = await somebody();
+  const big = "x".repeat(70_000);
+  const ends: Array<[args: string[], input: string, exitCode: number, stderr: RegExp]> = [
+    [["--provider", "app"], `A=1\nB=${big}\n`, 1, /limit/],
+    [[], "A=1\nB=2\n", 2, /where these go: A, B\nhint: /],
+    [["--map", "A=p/n", "--map", "B=p/n"], "A=1\nB=2\n", 2, /two variables would be p\/n/],
+    [["--provider", "app"], "# nothing\n", 1, /no variables/],
+    [["--format", "json"], '{ "a/b": 1 }', 1, /not a JSON object whose values are texts/],
+    [["--format", "json"], '{ "a/b": "hunter2", "a/b": "x" }', 1, /key stands twice/],
+    [["--format", "json"], "hunter2", 1, /not JSON/],
+  ];
+  for (const [args, input, exitCode, stderr] of ends) {
+    const ended = await as(["import", "-", ...args], input);
+    t.regex(ended.stderr, stderr);
+    t.notRegex(ended.stderr, /hunter2/);
+    t.deepEqual([ended.stdout, ended.exitCode], ["", exitCode]);
+  }
+  t.true((await mine.list().next()).done);
+});

@@ -1,0 +1,81 @@
+import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import test from "ava";
+import { makeTemporaryDirectory } from "../helpers/cluster.ts";
+import { makeUser, startTestServer, type TestServer } from "../helpers/server.ts";
+import { onTerminal, typeInto } from "../helpers/terminal.ts";
+import { keyrow } from "./command.ts";
+
+let server: TestServer;
+test.before(async () => {
+  server = await startTestServer();
+});
+test.after.always(() => server?.stop());
+
+/** Somebody with a home of their own. */
+async function somebody(t: { teardown(end: () => void): void }) {
+  const home = makeTemporaryDirectory();
+  t.teardown(() => rmSync(home, { recursive: true, force: true }));
+  const token = server.token(await makeUser(server.database, "Ana"));
+  const env = { XDG_CONFIG_HOME: join(home, "config") };
+  return { env, token, kept: join(home, "config/keyrow/login.json"), home };
+}
+
+test("login keeps server and token for the user alone, and logout forgets them", async (t) => {
+  const { env, token, kept } = await somebody(t);
+  const { stdout, exitCode } = await keyrow(["login", server.url], { env, input: `${token}\n` });
+  t.deepEqual([stdout, exitCode], ["logged in  Ana\n", 0]);
+  t.is(statSync(kept).mode & 0o777, 0o600);
+  t.is(statSync(join(kept, "..")).mode & 0o777, 0o700);
+  t.deepEqual(readdirSync(join(kept, "..")), ["login.json"], "nothing half-written is left");
+  t.like(await keyrow(["whoami"], { env }), { exitCode: 0 });
+  t.regex((await keyrow(["whoami"], { env })).stdout, /token of +keyrow login/);
+  t.like(await keyrow(["login", server.url], { env, input: token }), { exitCode: 0 }, "a second login replaces it");
+  t.like(await keyrow(["logout"], { env }), { stdout: "logged out\n", exitCode: 0 });
+  t.false(existsSync(kept));
+  t.like(await keyrow(["logout"], { env }), { stdout: "there was no login\n", exitCode: 0 });
+  t.like(await keyrow(["whoami"], { env }), { exitCode: 2 });
+});
+
+test("a token is read from a file, and one that the server does not take is not kept", async (t) => {
+  const { env, token, kept, home } = await somebody(t);
+  writeFileSync(join(home, "token"), `${token}\n`);
+  t.like(await keyrow(["login", server.url], { env, input: "nonsense" }), { stdout: "", exitCode: 4 });
+  t.false(existsSync(kept));
+  t.like(await keyrow(["login", server.url, token], { env }), { exitCode: 2 }, "never an argument");
+  const { stderr } = await keyrow(["login", server.url, token], { env });
+  t.false(stderr.includes(token));
+  t.like(await keyrow(["login", server.url, "--token-file", join(home, "token")], { env }), { exitCode: 0 });
+  t.is(JSON.parse(readFileSync(kept, "utf8")).token, token);
+});
+
+onTerminal("on a terminal login asks for the token, hidden", async (t) => {
+  const { env, token, kept } = await somebody(t);
+  const { shown, exitCode } = await typeInto(["login", server.url], env, "Token", `${token}\r`);
+  t.is(exitCode, 0, shown);
+  t.false(shown.includes(token.slice(-20)));
+  t.true(existsSync(kept));
+});
+
+test("the environment goes before a login, and a token that is kept goes to its own server alone", async (t) => {
+  const { env, token } = await somebody(t);
+  await keyrow(["login", server.url], { env, input: token });
+  const bo = await makeUser(server.database, "Bo");
+  const { stdout } = await keyrow(["whoami", "--json"], { env: { ...env, KEYROW_TOKEN: server.token(bo) } });
+  t.like(JSON.parse(stdout), { id: bo, server: server.url, from: "environment" });
+  const elsewhere = await keyrow(["whoami"], { env: { ...env, KEYROW_URL: "http://127.0.0.1:1" } });
+  t.like(elsewhere, { stdout: "", exitCode: 4 });
+});
+
+test("a login that others can read, or that is damaged, is refused with a remedy", async (t) => {
+  const { env, token, kept } = await somebody(t);
+  await keyrow(["login", server.url], { env, input: token });
+  chmodSync(kept, 0o644);
+  t.regex((await keyrow(["whoami"], { env })).stderr, /^error: .*login\.json is open to others\nhint: run chmod 600/);
+  chmodSync(kept, 0o600);
+  writeFileSync(kept, "{");
+  t.regex(
+    (await keyrow(["whoami"], { env })).stderr,
+    /^error: .*login\.json can't be read\nhint: run `keyrow login` again/,
+  );
+});

@@ -1,0 +1,77 @@
+import { execFileSync } from "node:child_process";
+import { readFileSync, rmSync } from "node:fs";
+import { createServer as createPlain } from "node:http";
+import { createServer } from "node:https";
+import { type AddressInfo, connect } from "node:net";
+import { join } from "node:path";
+import test, { type ExecutionContext } from "ava";
+import { makeTemporaryDirectory } from "../helpers/cluster.ts";
+import { keyrow } from "./command.ts";
+
+const directory = makeTemporaryDirectory();
+const [key, cert] = ["key.pem", "cert.pem"].map((name) => join(directory, name)) as [string, string];
+test.before(() => {
+  const subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,DNS:keyrow.test"];
+  const kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
+  execFileSync("openssl", ["req", "-x509", ...kind, ...subject, "-keyout", key, "-out", cert], { stdio: "ignore" });
+});
+test.after.always(() => rmSync(directory, { recursive: true, force: true }));
+
+type Closable = { listen(port: number, host: string, done: () => void): unknown; close(): unknown; address(): unknown };
+
+async function listening(t: ExecutionContext, server: Closable): Promise<number> {
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  t.teardown(() => server.close());
+  return (server.address() as AddressInfo).port;
+}
+
+/** A server behind TLS that knows one user. */
+function secure(t: ExecutionContext): Promise<number> {
+  const answer = JSON.stringify({ data: { currentUser: { id: "i", name: "Ana" } } });
+  const options = { key: readFileSync(key), cert: readFileSync(cert) };
+  return listening(
+    t,
+    createServer(options, (_request, response) => response.end(answer)),
+  );
+}
+
+test("an authority of one's own is trusted where --cacert or NODE_EXTRA_CA_CERTS names it", async (t) => {
+  const env = { KEYROW_URL: `https://localhost:${await secure(t)}`, KEYROW_TOKEN: "t" };
+  const refused = await keyrow(["whoami"], { env });
+  t.regex(refused.stderr, /^error: .*CERT.*\nhint: name the authority .*--cacert/);
+  t.is(refused.exitCode, 5);
+  t.like(await keyrow(["whoami", "--cacert", cert], { env }), { exitCode: 0 });
+  t.like(await keyrow(["whoami"], { env: { ...env, NODE_EXTRA_CA_CERTS: cert } }), { exitCode: 0 });
+});
+
+test("requests go through the proxy that the usual variables name, unless NO_PROXY excepts the server", async (t) => {
+  const port = await secure(t);
+  const tunnels: Array<string | undefined> = [];
+  const proxy = createPlain().on("connect", ({ url }, socket) => {
+    tunnels.push(url);
+    const upstream = connect(port, "127.0.0.1", () => {
+      socket.write("HTTP/1.1 200 OK\r\n\r\n");
+      upstream.pipe(socket).pipe(upstream);
+    });
+    for (const one of [upstream, socket]) one.on("error", () => undefined);
+  });
+  const through = `http://127.0.0.1:${await listening(t, proxy)}`;
+  const env = { KEYROW_URL: "https://keyrow.test", KEYROW_TOKEN: "t", HTTPS_PROXY: through };
+  t.like(await keyrow(["whoami", "--cacert", cert], { env }), { exitCode: 0 });
+  t.like(await keyrow(["whoami"], { env: { ...env, NODE_EXTRA_CA_CERTS: cert } }), { exitCode: 0 });
+  t.deepEqual(tunnels, ["keyrow.test:443", "keyrow.test:443"]);
+  t.like(await keyrow(["whoami", "--cacert", cert], { env: { ...env, NO_PROXY: "keyrow.test" } }), { exitCode: 5 });
+  t.is(tunnels.length, 2);
+});
+
+test("a server that says nothing is given up after --timeout", async (t) => {
+  const port = await listening(
+    t,
+    createPlain(() => undefined),
+  );
+  const env = { KEYROW_URL: `http://127.0.0.1:${port}`, KEYROW_TOKEN: "t" };
+  const { stderr, exitCode } = await keyrow(["get", "p/n", "--timeout", "1"], { env });
+  t.is(stderr, "error: the server did not answer within 1 s\n");
+  t.is(exitCode, 5);
+  t.like(await keyrow(["list", "--timeout", "soon"], { env }), { exitCode: 2 });
+});

@@ -1,0 +1,143 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
+import test from "ava";
+import { keyrow as client } from "../../src/client.ts";
+import { startSite } from "../helpers/browser.ts";
+import { makeTemporaryDirectory } from "../helpers/cluster.ts";
+import { makeUser, startTestServer, type TestServer } from "../helpers/server.ts";
+import { keyrow } from "./command.ts";
+
+const cli = fileURLToPath(new URL("../../src/cli.ts", import.meta.url));
+let server: TestServer;
+const directory = makeTemporaryDirectory();
+test.before(async () => {
+  server = await startTestServer();
+});
+test.after.always(async () => {
+  await server?.stop();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+/** Somebody new, with some credentials whose values are their names. */
+async function somebody(...names: string[]) {
+  const token = server.token(await makeUser(server.database));
+  const env = { KEYROW_URL: server.url, KEYROW_TOKEN: token };
+  await client({ url: server.url, token }).setAll(
+    names.map((credential) => ({ credential, value: `v:${credential}` })),
+  );
+  const cwd = join(directory, token.slice(-12));
+  mkdirSync(cwd);
+  return { env, cwd, as: (...args: string[]) => keyrow(args, { env, cwd }) };
+}
+
+const show = ["--", "sh", "-c", "env | grep -E '^(GITHUB|GH|NPM|KEYROW|_)' | sort"];
+
+test("run gives a command the chosen credentials, and not the token that fetched them", async (t) => {
+  const { as } = await somebody("github/deploy", "github/read-only", "npm/publish", "aws/key");
+  const { stdout, exitCode } = await as("run", "--only", "github/*", "--map", "NPM_TOKEN=npm/publish", ...show);
+  const lines = stdout
+    .trim()
+    .split("\n")
+    .filter((line) => !line.startsWith("_="));
+  t.deepEqual(lines, [
+    "GITHUB_DEPLOY=v:github/deploy",
+    "GITHUB_READ_ONLY=v:github/read-only",
+    `KEYROW_URL=${server.url}`,
+    "NPM_TOKEN=v:npm/publish",
+  ]);
+  t.is(exitCode, 0);
+  t.regex((await as("run", "--only", "aws/*", "--keep-token", ...show)).stdout, /^KEYROW_TOKEN=/m);
+});
+
+test("a credential of --map has the names given there alone, and may have several", async (t) => {
+  const { as } = await somebody("github/deploy", "github/other");
+  const choice = ["--only", "github/*", "--map", "GH_A=github/deploy", "--map", "GH_B=github/deploy"];
+  const { stdout } = await as("run", ...choice, ...show);
+  t.deepEqual(stdout.match(/^G\w+/gm), ["GH_A", "GH_B", "GITHUB_OTHER"]);
+});
+
+test("one request reveals all, whatever was chosen", async (t) => {
+  const { env } = await somebody("a/1", "a/2", "b/1");
+  let requests = 0;
+  const proxy = await startSite((request, response) => {
+    requests += 1;
+    const { host: _, connection: __, ...headers } = request.headers as Record<string, string>;
+    text(request)
+      .then((body) => fetch(`${server.url}${request.url}`, { method: "POST", headers, body }))
+      .then(async (answer) => response.writeHead(answer.status).end(await answer.text()));
+  });
+  t.teardown(() => proxy.stop());
+  const args = ["run", "--only", "a/*", "--map", "B=b/1", "--", "sh", "-c", "echo $A_1 $A_2 $B"];
+  const { stdout } = await keyrow(args, { env: { ...env, KEYROW_URL: proxy.origin } });
+  t.deepEqual([stdout, requests], ["v:a/1 v:a/2 v:b/1\n", 1]);
+});
+
+test("a project's file chooses where the command line does not, and names neither a secret nor a server", async (t) => {
+  const { as, cwd } = await somebody("github/deploy", "npm/publish");
+  const project = (value: unknown) => writeFileSync(join(cwd, ".keyrow.json"), JSON.stringify(value));
+  project({ only: ["npm/*"], map: { GH_TOKEN: "github/deploy" } });
+  t.deepEqual((await as("run", ...show)).stdout.match(/^[GN]\w+/gm), ["GH_TOKEN", "NPM_PUBLISH"]);
+  t.deepEqual((await as("run", "--only", "npm/*", ...show)).stdout.match(/^[GN]\w+/gm), ["NPM_PUBLISH"]);
+  for (const bad of [
+    { url: "https://evil.example.com" },
+    { map: { "A-B": "p/n" } },
+    { only: "npm/*" },
+    [],
+    { token: "t" },
+  ]) {
+    project(bad);
+    const { stderr, exitCode } = await as("run", ...show);
+    t.regex(stderr, /^error: \.keyrow\.json can't be used; look at: .*\nhint: /);
+    t.is(exitCode, 2);
+  }
+});
+
+test("the command starts only where every credential is there and has a variable of its own", async (t) => {
+  const { as } = await somebody("github/deploy", "git/hub-deploy", "git-hub/deploy", "a/b-c", "a/b.c");
+  const ends: Array<[args: string[], exitCode: number, stderr: RegExp]> = [
+    [["--only", "nothing/*", "--map", "A=no/such", "--only", "github/*"], 3, /nothing\/\*, no\/such/],
+    [["--only", "a/*"], 2, /would both be A_B_C\nhint: name one of them: --map/],
+    [["--map", "GIT_HUB_DEPLOY=github/deploy", "--only", "git-hub/*"], 2, /would both be GIT_HUB_DEPLOY/],
+    [["--map", "1A=a/b"], 2, /--map can't be read/],
+    [["--map", "A=a/b", "--map", "A=a/c"], 2, /the variable A is mapped twice/],
+    [["--only", "hunter2"], 1, /not the name of a credential/],
+    [[], 2, /no credentials are chosen/],
+  ];
+  for (const [args, exitCode, stderr] of ends) {
+    const ended = await as("run", ...args, "--", "echo", "it started");
+    t.regex(ended.stderr, stderr);
+    t.deepEqual([ended.stdout, ended.exitCode], ["", exitCode], args.join(" "));
+  }
+});
+
+test("the command's exit code and what ended it are those of keyrow run", async (t) => {
+  const { as } = await somebody("p/n");
+  const code = async (...command: string[]) => (await as("run", "--only", "p/*", "--", ...command)).exitCode;
+  t.is(await code("sh", "-c", "exit 42"), 42);
+  t.is(await code("sh", "-c", "kill -TERM $$"), 143);
+  t.is(await code("no-such-command"), 127);
+  t.is(await code("/dev/null"), 126);
+});
+
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"] as const) {
+  test(`${signal} goes to the command, which decides`, async (t) => {
+    const { env } = await somebody("p/n");
+    const script = `trap 'echo got; exit 7' ${signal.slice(3)}; echo ready; while :; do sleep 0.05; done`;
+    const child = spawn(process.execPath, [cli, "run", "--only", "p/*", "--", "sh", "-c", script], {
+      env: { PATH: process.env.PATH, ...env },
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    t.teardown(() => child.kill("SIGKILL"));
+    let out = "";
+    for await (const chunk of child.stdout) {
+      out += chunk;
+      if (out === "ready\n") child.kill(signal);
+    }
+    t.is(out, "ready\ngot\n");
+    t.is(child.exitCode ?? (await once(child, "exit"))[0], 7);
+  });
+}
