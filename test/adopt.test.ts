@@ -22,7 +22,7 @@ import {
 import { post } from "./helpers/server.ts";
 import { hasPostgres15 } from "./helpers/system-postgres.ts";
 import { cells, statement } from "./policies/matrix.ts";
-import { ids, outcome, personas, rolledBack, world } from "./policies/world.ts";
+import { ids, limitsOf, outcome, personas, rolledBack, world } from "./policies/world.ts";
 
 type Env = Record<string, string>;
 
@@ -119,7 +119,10 @@ async function matrixHolds(t: ExecutionContext, server: Server): Promise<void> {
     pools.set(login, pool);
     const came = await rolledBack(pool, async (client) => {
       if (who.role) await client.query(`set local role ${who.role}`);
-      await client.query("select set_config('app.user_id', $1, true)", [user ?? ""]);
+      await client.query("select set_config('app.user_id', $1, true), set_config('keyrow.limits', $2, true)", [
+        user ?? "",
+        limitsOf(personas[cell.who]),
+      ]);
       return outcome(client, statement(cell));
     });
     const expected = [cell.expected].flat();

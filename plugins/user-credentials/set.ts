@@ -69,8 +69,9 @@ export async function setCredentials(
       provider: input.provider,
       name: input.name,
     }));
-    if (await write(items, context)) return items.map(({ id, created }) => ({ id, created }));
-    unwritten = rows;
+    const outcome = await write(items, context);
+    if (outcome === "written") return items.map(({ id, created }) => ({ id, created }));
+    unwritten = outcome === "other rows" ? rows : undefined;
   }
   if (inputs.length === 0) return [];
   throw new KeyrowError("CONFLICT", {
@@ -161,15 +162,19 @@ const WRITE = `
   )
   select 1 / ((select count(*) from renewed) + (select count(*) from created) = $2)::int as written`;
 
-/** Writes all items, or none; false where a row is no longer as it was found. */
-async function write(items: readonly object[], context: RequestContext): Promise<boolean> {
+/** Writes all items, or none: where a row is no longer as it was found, or somebody else was faster. */
+async function write(
+  items: readonly object[],
+  context: RequestContext,
+): Promise<"written" | "other rows" | "somebody was faster"> {
   try {
     await query(context, WRITE, [JSON.stringify(items), items.length]);
-    return true;
+    return "written";
   } catch (error) {
     const { code } = error as { code?: unknown };
-    // The division, a unique index, and two writers that waited for each other.
-    if (code === "22012" || code === "23505" || code === "40P01") return false;
+    if (code === "22012") return "other rows";
+    // A unique index, and two writers that waited for each other.
+    if (code === "23505" || code === "40P01") return "somebody was faster";
     throw error;
   }
 }

@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto";
+import { generateKeyPairSync, randomBytes } from "node:crypto";
 import type { ExecutionContext } from "ava";
 import { makeUser, makeWorkspace, startTestServer, type TestServer } from "../helpers/server.ts";
 import type { Known } from "./values.ts";
@@ -26,7 +26,9 @@ const create = `mutation ($credential: UserCredentialInput!) {
 
 /** Makes a world with two people, a team of each, and credentials of all of them. */
 export async function makeWorld(t: ExecutionContext): Promise<World> {
-  const server = await startTestServer();
+  const server = await startTestServer({
+    signingKey: { kid: "fuzz", ...generateKeyPairSync("ec", { namedCurve: "P-256" }) },
+  });
   t.teardown(() => server.stop());
   const [ana, bob] = [await makeUser(server.database, "Ana"), await makeUser(server.database, "Bob")];
   const anas = await makeWorkspace(server.database, { [ana]: "OWNER", [bob]: "MEMBER" });
