@@ -1,5 +1,6 @@
 import { type IncomingMessage, METHODS, type Server } from "node:http";
 import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import { catalogue, type ErrorCode } from "./errors.ts";
 
 // How long a connection beyond the limit may stay silent before it is closed without an answer.
@@ -25,42 +26,65 @@ export function limitConnections(server: Server, limit: number): (request: Incom
   return ({ socket }) => beyond.has(socket);
 }
 
+type Refusal = readonly [status: string, code: ErrorCode, message: string];
+
 /** What node's HTTP parser refuses, by its code; anything else is a malformed request. */
-const refusals: Readonly<Record<string, [status: string, code: ErrorCode, message: string]>> = {
+const refusals: Readonly<Record<string, Refusal>> = {
   ERR_HTTP_REQUEST_TIMEOUT: ["408 Request Timeout", "LIMIT_EXCEEDED", "The request took too long to arrive."],
   HPE_HEADER_OVERFLOW: ["431 Request Header Fields Too Large", "LIMIT_EXCEEDED", "The headers are too large."],
   HPE_CHUNK_EXTENSIONS_OVERFLOW: ["413 Payload Too Large", "LIMIT_EXCEEDED", catalogue.LIMIT_EXCEEDED.message],
 };
 
-const unknownMethod = ["501 Not Implemented", "VALIDATION", "This method is not known here."] as const;
+const unknownMethod: Refusal = ["501 Not Implemented", "VALIDATION", "This method is not known here."];
+
+type ParseError = NodeJS.ErrnoException & { readonly rawPacket?: Buffer };
+
+/** Whether the answer to it has no body: the next answer would be looked for in it. */
+function isHead({ rawPacket }: ParseError): boolean {
+  return rawPacket?.toString("latin1", 0, 5) === "HEAD ";
+}
 
 /** Whether it was HTTP all the same, by a method that node has never heard of. */
-function hasUnknownMethod({ rawPacket }: NodeJS.ErrnoException & { rawPacket?: Buffer }): boolean {
+function hasUnknownMethod({ rawPacket }: ParseError): boolean {
   const [, method] = /^([A-Z][A-Z-]{0,30}) \S+ HTTP\/1\.[01]\r\n/.exec(rawPacket?.toString("latin1") ?? "") ?? [];
   return method !== undefined && !METHODS.includes(method);
 }
 
-/** Answers what never became a request: too slow, too large or no HTTP. It has a code like every answer. */
+/**
+ * Answers what never became a request: too slow, too large, no HTTP, or the wish for a tunnel, which Node closes without
+ * a word. It has a code like every answer.
+ */
 export function answerMalformed(server: Server): void {
+  server.on("connect", (_request, socket) => {
+    socket.on("error", () => undefined);
+    end(socket, ["501 Not Implemented", "VALIDATION", "There are no tunnels here."]);
+  });
   server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => {
     if (error.code === "ECONNRESET" || !socket.writable) {
       socket.destroy();
       return;
     }
-    const otherwise = ["400 Bad Request", "VALIDATION", "This is not HTTP."] as const;
-    const [status, code, message] = refusals[error.code ?? ""] ?? (hasUnknownMethod(error) ? unknownMethod : otherwise);
-    const body = JSON.stringify({ errors: [{ message, extensions: { code } }] });
-    const head = [
-      `HTTP/1.1 ${status}`,
-      "content-type: application/json; charset=utf-8",
-      `content-length: ${Buffer.byteLength(body)}`,
-      "cache-control: no-store",
-      "connection: close",
-    ];
+    const otherwise: Refusal = ["400 Bad Request", "VALIDATION", "This is not HTTP."];
     // Half of an answer may be on its way already: then nothing may follow it.
     if (socket.bytesWritten > 0 && hasAnswer(socket)) socket.destroy();
-    else socket.end(`${head.join("\r\n")}\r\n\r\n${body}`, () => socket.destroy());
+    else {
+      const refusal = refusals[error.code ?? ""] ?? (hasUnknownMethod(error) ? unknownMethod : otherwise);
+      end(socket, refusal, isHead(error));
+    }
   });
+}
+
+/** Sends a refusal as a whole answer, and closes. */
+function end(socket: Duplex, [status, code, message]: Refusal, withoutBody = false): void {
+  const body = JSON.stringify({ errors: [{ message, extensions: { code } }] });
+  const head = [
+    `HTTP/1.1 ${status}`,
+    "content-type: application/json; charset=utf-8",
+    `content-length: ${Buffer.byteLength(body)}`,
+    "cache-control: no-store",
+    "connection: close",
+  ];
+  socket.end(`${head.join("\r\n")}\r\n\r\n${withoutBody ? "" : body}`, () => socket.destroy());
 }
 
 /** Whether an answer on this socket has begun and not ended. Node keeps it there, as its own handler reads it. */

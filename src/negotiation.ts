@@ -4,11 +4,19 @@ import type { IncomingHttpHeaders } from "node:http";
 export const GRAPHQL_RESPONSE = "application/graphql-response+json";
 const JSON_TYPE = "application/json";
 
-/** Whether a request says that its body is JSON in UTF-8; nothing said of the charset is UTF-8 (RFC 8259). */
+/**
+ * Whether a request says that its body is JSON in UTF-8; nothing said of the charset is UTF-8 (RFC 8259). What is no
+ * parameter leaves open what was meant, so it is none of both.
+ */
 export function isJson({ "content-type": header = "" }: IncomingHttpHeaders): boolean {
   const { type, parameters } = mediaRange(header);
-  const charsets = parameters.filter((parameter) => parameter.startsWith("charset="));
-  return type === JSON_TYPE && charsets.every((charset) => /^charset=(utf-8|"utf-8")$/.test(charset));
+  return (
+    type === JSON_TYPE &&
+    parameters.every((text) => {
+      const { name, value } = parameterOf(text) ?? {};
+      return name !== undefined && (name !== "charset" || value === "utf-8");
+    })
+  );
 }
 
 /** Whether a body comes as it is: nothing here unpacks one. */
@@ -21,7 +29,7 @@ export function isPlain({ "content-encoding": header = "identity" }: IncomingHtt
  * named, else JSON (RFC 9110, section 12.5.1). Undefined where they take neither.
  */
 export function accepted({ accept = "*/*" }: IncomingHttpHeaders): string | undefined {
-  const ranges = accept.split(",").map(mediaRange);
+  const ranges = parts(accept, ",").map(mediaRange);
   const weigh = (offer: string): number => {
     // The most specific range that fits counts.
     const range = [offer, "application/*", "*/*"]
@@ -42,14 +50,24 @@ interface MediaRange {
 }
 
 function mediaRange(text: string): MediaRange {
-  const [type = "", ...parameters] = text
-    .toLowerCase()
-    .split(";")
-    .map((part) => part.trim());
+  const [type = "", ...parameters] = parts(text.toLowerCase(), ";");
   return { type, parameters };
 }
 
-/** What is no weight does not count as one. */
+/** What stands between separators that are in no quotes, without blanks around it; nothing where there is nothing. */
+function parts(text: string, separator: "," | ";"): string[] {
+  const pattern = separator === "," ? /(?:[^",]|"(?:[^"\\]|\\.)*"?)+/g : /(?:[^";]|"(?:[^"\\]|\\.)*"?)+/g;
+  return (text.match(pattern) ?? []).map((part) => part.trim()).filter((part) => part !== "");
+}
+
+/** A parameter as RFC 9110 writes it (5.6.6): no blanks around `=`, and a value that is one word or in quotes. */
+function parameterOf(text: string): { name: string; value: string } | undefined {
+  const [, name, word, quoted] =
+    /^([!#$%&'*+.^_`|~\w-]+)=(?:([!#$%&'*+.^_`|~\w-]+)|"((?:[^"\\]|\\.)*)")$/.exec(text) ?? [];
+  return name === undefined ? undefined : { name, value: word ?? (quoted ?? "").replace(/\\(.)/g, "$1") };
+}
+
+/** What is no weight does not count as one; blanks around its `=` make it none (RFC 9110, 12.4.2). */
 function weightOf(parameters: readonly string[]): number {
   const weight = parameters.find((parameter) => /^q=(0(\.\d{0,3})?|1(\.0{0,3})?)$/.test(parameter));
   return weight === undefined ? 1 : Number(weight.slice("q=".length));

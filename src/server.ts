@@ -56,6 +56,8 @@ export function createHttpServer(parts: ServerParts): Server {
   });
   const respond = async (request: IncomingMessage, response: ServerResponse, expectationMet: boolean) => {
     const requestId = idOf(request);
+    const hosts = request.headersDistinct.host ?? [];
+    toOriginForm(request);
     const path = (request.url ?? "/").split("?", 1)[0] as string;
     const log = parts.log.child({ request: requestId });
     response.setHeader("x-request-id", requestId);
@@ -66,7 +68,9 @@ export function createHttpServer(parts: ServerParts): Server {
     // The path only where it is ours: another may hold anything.
     tellWhenClosed(request, response, path in routes ? path : undefined, log, metrics);
     try {
-      const refusal = isBeyond(request) ? tooManyConnections(log) : protocolRefusal(request, expectationMet, log);
+      const refusal = isBeyond(request)
+        ? tooManyConnections(log)
+        : protocolRefusal(request, hosts, expectationMet, log);
       if (refusal !== undefined) {
         send(request, response, refusal, limits.requestMs);
         return;
@@ -87,13 +91,26 @@ export function createHttpServer(parts: ServerParts): Server {
 }
 
 /** What HTTP itself demands (RFC 9110, 10.1.1; RFC 9112, 3.2), and Node would refuse without a code. */
-function protocolRefusal(request: IncomingMessage, expectationMet: boolean, log: Log): Answer | undefined {
+function protocolRefusal(
+  request: IncomingMessage,
+  hosts: readonly string[],
+  expectationMet: boolean,
+  log: Log,
+): Answer | undefined {
   const close = (answer: Answer): Answer => ({ ...answer, headers: { connection: "close" } });
   if (!expectationMet) return close(refused(417, "What the request expects is not met here.", log));
-  if (request.httpVersion === "1.1" && request.headers.host === undefined) {
-    return close(refused(400, "A request names its host.", log));
+  if (hosts.length > 1 || (hosts.length === 0 && request.httpVersion === "1.1")) {
+    return close(refused(400, "A request names its host, once.", log));
   }
   return undefined;
+}
+
+/** A target as a proxy is given it, `http://host/path`, is the path, at that host whatever else is said (RFC 9112, 3.2.2). */
+function toOriginForm(request: IncomingMessage): void {
+  const [, host, path] = /^https?:\/\/([^/?#]+)(.*)$/i.exec(request.url ?? "") ?? [];
+  if (host === undefined || path === undefined) return;
+  request.headers.host = host;
+  request.url = path.startsWith("/") ? path : `/${path}`;
 }
 
 /** One line for each request. GraphiQL's files are no news. */

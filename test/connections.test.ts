@@ -69,6 +69,7 @@ test("a connection that says nothing is closed in the end", async (t) => {
 const malformed: Array<[what: string, sent: string, status: number, code: string]> = [
   ["what is no HTTP", "hello\r\n\r\n", 400, "VALIDATION"],
   ["a method that nobody knows", "FOO /graphql HTTP/1.1\r\nhost: a\r\n\r\n", 501, "VALIDATION"],
+  ["the wish for a tunnel", "CONNECT example.com:443 HTTP/1.1\r\nhost: example.com:443\r\n\r\n", 501, "VALIDATION"],
   ["headers of 20,000 bytes", `GET / HTTP/1.1\r\nx: ${"x".repeat(20_000)}\r\n\r\n`, 431, "LIMIT_EXCEEDED"],
   [
     "two lengths of one body",
@@ -94,6 +95,14 @@ for (const [what, sent, status, code] of malformed) {
   });
 }
 
+test("the answer to HEAD has no body, though its headers are too large", async (t) => {
+  const server = await serverWith(t, {});
+  const { socket, closed, got } = await open(t, server);
+  socket.write(`HEAD / HTTP/1.1\r\nx: ${"x".repeat(20_000)}\r\n\r\n`);
+  await closed;
+  t.regex(got(), /^HTTP\/1\.1 431 [\s\S]*\r\n\r\n$/);
+});
+
 test("what is no HTTP after a request is not taken for a method, though the request's own stands before it", async (t) => {
   const server = await serverWith(t, {});
   const { socket, closed, got } = await open(t, server);
@@ -105,6 +114,9 @@ test("what is no HTTP after a request is not taken for a method, though the requ
 const unmet: Array<[what: string, head: string, status: number]> = [
   ["an expectation that nobody knows", "GET /healthz HTTP/1.1\r\nhost: a\r\nexpect: foo", 417],
   ["HTTP/1.1 without a host", "GET /healthz HTTP/1.1", 400],
+  ["two hosts", "GET /healthz HTTP/1.1\r\nhost: a\r\nhost: b", 400],
+  ["one host twice", "GET /healthz HTTP/1.1\r\nhost: a\r\nhost: a", 400],
+  ["two hosts in HTTP/1.0", "GET /healthz HTTP/1.0\r\nhost: a\r\nhost: b", 400],
   ["a request to the API without a host", "POST /graphql HTTP/1.1\r\ncontent-length: 0", 400],
 ];
 for (const [what, head, status] of unmet) {
@@ -118,6 +130,25 @@ for (const [what, head, status] of unmet) {
       t.regex(got(), header);
     }
     t.is(codeOf(got()), "VALIDATION");
+  });
+}
+
+const targets: Array<[target: string, status: number]> = [
+  ["http://example.com/healthz", 200],
+  ["HTTPS://example.com:8443/healthz?x=http://a/b", 200],
+  ["http://example.com", 404],
+  ["http://example.com?/healthz", 404],
+  ["http:///healthz", 404],
+  ["*", 404],
+];
+for (const [target, status] of targets) {
+  test(`the target ${target} is answered as its path, with ${status}`, async (t) => {
+    const server = await serverWith(t, {});
+    const { socket, closed, got } = await open(t, server);
+    socket.write(`GET ${target} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n`);
+    await closed;
+    t.regex(got(), new RegExp(`^HTTP/1\\.1 ${status} `));
+    if (status !== 200) t.is(codeOf(got()), "NOT_FOUND");
   });
 }
 

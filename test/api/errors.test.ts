@@ -350,6 +350,14 @@ for (const [accept, status] of [
   ["application/json;charset=utf-8;q=0.001", 200],
   ["application/graphql-response+json;q=0, application/json", 200],
   ["application/json;q=much", 200],
+  // Blanks may stand around the semicolon, and none around the equals sign.
+  ["application/json ; q=0", 406],
+  ["application/json\t;\tq=0.5", 200],
+  ["application/json; q = 0", 200],
+  ["application/json; q= 0", 200],
+  ['application/json; x=";q=0"', 200],
+  ['text/html; x="a, */*"', 406],
+  ['text/html; x="a\\", */*"', 406],
   ["application/json;q=0", 406],
   ["application/graphql-response+json; q=0.000, application/json;q=0, */*", 406],
   ["*/*;q=0", 406],
@@ -424,6 +432,15 @@ for (const [type, status] of [
   ["application/x-www-form-urlencoded", 415],
   ["multipart/form-data; boundary=x", 415],
   [undefined, 415],
+  ["Application/JSON ; Charset=UTF-8", 200],
+  ['application/json; charset="utf-8"', 200],
+  ['application/json; charset="ut\\f-8"', 200],
+  ['application/json; x="; charset=utf-16"', 200],
+  ['application/json; x="a\\"; charset=utf-16"', 200],
+  ['application/json; x="a;b"; charset=utf-16', 415],
+  ["application/json; charset = utf-8", 415],
+  ["application/json; charset", 415],
+  ["application/json; charset=utf-8; charset=utf-16", 415],
 ] as const) {
   test(`Content-Type: ${type} is answered with ${status}`, async (t) => {
     const got = await graphql("{ currentUser { id } }", {}, { "content-type": type });
