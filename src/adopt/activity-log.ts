@@ -158,7 +158,12 @@ function insertFindings(facts: Facts, table: Table): Finding[] {
       ],
     });
   }
-  return [...found, ...sequenceFindings(facts, filled), ...lookUpFindings(facts, filled)];
+  return [
+    ...found,
+    ...sequenceFindings(facts, filled),
+    ...defaultFindings(facts, filled),
+    ...lookUpFindings(facts, filled),
+  ];
 }
 
 /** What the columns that an entry leaves out draw from. */
@@ -174,6 +179,26 @@ function sequenceFindings({ sequences }: Facts, filled: readonly Column[]): Find
       sql: lacking.map(
         ({ schema, name }) => `grant usage on sequence ${identifier(schema)}.${identifier(name)} to keyrow_reveal;`,
       ),
+    },
+  ];
+}
+
+/** What the columns that an entry leaves out call. */
+function defaultFindings({ defaults }: Facts, filled: readonly Column[]): Finding[] {
+  const lacking = defaults.filter(({ column, usable }) => !usable && !filled.some(({ name }) => name === column));
+  if (lacking.length === 0) return [];
+  const columns = [...new Set(lacking.map(({ column }) => column))];
+  const sql = lacking.map(({ schema, name, types }) => {
+    const given = types.map((type) => type.map(identifier).join("."));
+    return `grant execute on function ${identifier(schema)}.${identifier(name)}(${given.join(", ")}) to keyrow_reveal;`;
+  });
+  return [
+    {
+      name: "grant.activity_logs.default",
+      severity: "to run",
+      what: `keyrow_reveal may not execute the functions that columns of public.activity_logs are filled by: ${shown(columns)}.`,
+      remedy: BY_OWNER,
+      sql: [...new Set(sql)],
     },
   ];
 }

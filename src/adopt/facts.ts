@@ -62,6 +62,17 @@ export interface Sequence {
   readonly usable: boolean;
 }
 
+/** A function that the default of one of the log's columns calls. */
+export interface Default {
+  readonly column: string;
+  readonly schema: string;
+  readonly name: string;
+  /** The types of its arguments, each with its schema first. */
+  readonly types: ReadonlyArray<readonly [schema: string, name: string]>;
+  /** Whether keyrow_reveal, which writes the log, may execute it. */
+  readonly usable: boolean;
+}
+
 /** An enum of `public`. */
 export interface Enum {
   readonly name: string;
@@ -83,6 +94,7 @@ export interface Facts {
   readonly routines: readonly Routine[];
   readonly enums: readonly Enum[];
   readonly sequences: readonly Sequence[];
+  readonly defaults: readonly Default[];
   /** What Keyrow's roles may do, as in `keyrow_owner references users.id`. */
   readonly rights: ReadonlySet<string>;
   /** Other tables of `public` that everybody may read or change. */
@@ -193,6 +205,23 @@ const sequences = `
   join pg_namespace n on n.oid = s.relnamespace
   where f.adrelid = to_regclass('public.activity_logs') order by 1, 2, 3`;
 
+// Of expressions that make a column's value as well. What is PostgreSQL's own is no dependency, and everybody's.
+const defaults = `
+  select distinct a.attname as column, n.nspname as schema, p.proname as name,
+    coalesce((
+      select jsonb_agg(jsonb_build_array(tn.nspname, t.typname) order by given.place)
+      from unnest(p.proargtypes::oid[]) with ordinality given (type, place)
+      join pg_type t on t.oid = given.type join pg_namespace tn on tn.oid = t.typnamespace), '[]') as types,
+    has_function_privilege('public', p.oid, 'execute') or exists (
+      select from pg_roles r
+      where r.rolname = 'keyrow_reveal' and has_function_privilege(r.oid, p.oid, 'execute')) as usable
+  from pg_attrdef f
+  join pg_attribute a on a.attrelid = f.adrelid and a.attnum = f.adnum
+  join pg_depend d on d.classid = 'pg_attrdef'::regclass and d.objid = f.oid and d.refclassid = 'pg_proc'::regclass
+  join pg_proc p on p.oid = d.refobjid
+  join pg_namespace n on n.oid = p.pronamespace
+  where f.adrelid = to_regclass('public.activity_logs') order by 1, 2, 3`;
+
 const createdByEverybody = `
   select distinct pg_get_userbyid(c.relowner) as name
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -240,6 +269,7 @@ export async function readFacts(client: pg.ClientBase): Promise<Facts> {
     routines: await read<Routine>(routines),
     enums: await read<Enum>(enums),
     sequences: await read<Sequence>(sequences),
+    defaults: await read<Default>(defaults),
     rights: new Set((await read<{ right: string }>(rights, [tableNames])).map(({ right }) => right)),
     openTables: await named(openTables),
     openRoutines: await named(openRoutines),

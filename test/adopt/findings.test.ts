@@ -292,6 +292,20 @@ const cases: Record<string, Case> = {
     found: { "grant.activity_logs.sequence": "to run" },
     says: /may not draw from the sequences/,
   },
+  "a log whose defaults call a function that is not everybody's": {
+    cause: `set role app_owner; create function turn(text, int[]) returns text language sql immutable return 'x';
+      revoke execute on function turn from public;
+      alter table activity_logs add turn text default turn('a', '{1}'), add round text not null default turn('b', '{}')`,
+    found: { "grant.activity_logs.default": "to run" },
+    says: /may not execute the functions that columns of public\.activity_logs are filled by: round, turn\./,
+  },
+  "a log with a column that a function makes of others": {
+    cause: `set role app_owner; create function "Shape"(text) returns text language sql immutable return 'x';
+      revoke execute on function "Shape" from public;
+      alter table activity_logs add shape text generated always as ("Shape"(source)) stored`,
+    found: { "grant.activity_logs.default": "to run" },
+    says: /are filled by: shape\./,
+  },
   "a column of the log whose name is a keyword": {
     cause: 'alter table activity_logs add "order" int not null',
     found: { "grant.activity_logs.insert": "to run" },

@@ -84,7 +84,12 @@ for (const encoding of ["UTF8", "SJIS"]) {
        create schema ${quoted(hostile[0] as string)}; alter schema ${quoted(hostile[0] as string)} owner to app_owner;
        set role app_owner; create sequence ${quoted(hostile[0] as string)}.${quoted(hostile[3] as string)};
        alter table activity_logs add number bigint
-         default nextval('${quoted(hostile[0] as string)}.${quoted(hostile[3] as string)}')`,
+         default nextval('${quoted(hostile[0] as string)}.${quoted(hostile[3] as string)}');
+       create domain ${quoted(hostile[0] as string)}.${quoted(hostile[2] as string)} as text;
+       create function ${quoted(hostile[0] as string)}.${quoted(hostile[1] as string)}
+         (${quoted(hostile[0] as string)}.${quoted(hostile[2] as string)}) returns text language sql immutable return 'x';
+       revoke execute on function ${quoted(hostile[0] as string)}.${quoted(hostile[1] as string)} from public;
+       alter table activity_logs add made text default ${quoted(hostile[0] as string)}.${quoted(hostile[1] as string)}('a')`,
     );
     const adoption = await check();
     const { before } = adoption.sql;
