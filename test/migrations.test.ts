@@ -243,8 +243,7 @@ test("the migrations assume no more of an application's own tables than the spec
 });
 
 test("an application's own function that wrote one entry of the log goes on writing, entry by entry", async (t) => {
-  const read = (name: string) => readFile(`${migrationsFolder}/committed/${name}`, "utf8");
-  const upgrade = `${await read("000009-many-entries-at-once.sql")};${await read("000006-room-for-values.sql")}`;
+  const upgrade = await readFile(`${migrationsFolder}/committed/000009-many-entries-at-once.sql`, "utf8");
   await migrated(async (database) => {
     const rows = await withConnection(database.superuser, async (client) => {
       await client.query(`
@@ -264,7 +263,7 @@ test("an application's own function that wrote one entry of the log goes on writ
         insert into public.user_credentials (user_id, name, provider, type, scope, encrypted_value)
           select '00000000-0000-4000-8000-0000000000a1', name, 'x', 'SECRET', 'USER', 'vault:v1:base64data'
           from unnest(array['one', 'two']) name;
-        set jwt.claims.user_id = '00000000-0000-4000-8000-0000000000a1';
+        set jwt.claims.user_id = '00000000-0000-4000-8000-0000000000a1'; set keyrow.limits = 'none';
         set role keyrow_user;
         select keyrow.reveal_user_credentials(array(select id from public.user_credentials order by name));
         reset role`);

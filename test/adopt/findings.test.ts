@@ -475,7 +475,16 @@ test("what can't be caused here is named as well: an older server, and one witho
   t.like(versionFinding(140_012), { name: "postgres.version", severity: "in the way" });
   t.regex(versionFinding(140_012)?.what ?? "", /PostgreSQL 14/);
   t.is(versionFinding(150_000), undefined);
-  const empty = { login: "x", setUp: true, createdByEverybody: [], tables: [], routines: [], enums: [], sequences: [] };
+  const empty = {
+    login: "x",
+    setUp: true,
+    createdByEverybody: [],
+    tables: [],
+    routines: [],
+    enums: [],
+    sequences: [],
+    defaults: [],
+  };
   const open = { rights: new Set<string>(), openTables: [], openRoutines: [] };
   const uuidOssp = { schema: null, available: false };
   const found = objectFindings({ ...empty, ...open, version: 180_000, uuidOssp });
