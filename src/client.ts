@@ -1,11 +1,11 @@
 import { answeredError } from "./client/failure.ts";
-import type { CredentialFragment, CredentialType, Operations } from "./client/generated.ts";
+import type { CredentialFragment, CredentialType, Operations, TokenAction } from "./client/generated.ts";
 import { filterOf, filterOfPattern, isOwn, parseWhich, type Which } from "./client/names.ts";
 import { createReveal, notFound, type Revealed, revealAll } from "./client/reveal.ts";
 import { type Answered, type CallOptions, type ClientOptions, createSend } from "./client/send.ts";
 import { KeyrowError } from "./errors.ts";
 
-export type { CredentialType } from "./client/generated.ts";
+export type { CredentialType, TokenAction } from "./client/generated.ts";
 export type { Revealed } from "./client/reveal.ts";
 export type { CallOptions, ClientOptions } from "./client/send.ts";
 export { type ErrorCode, KeyrowError } from "./errors.ts";
@@ -28,6 +28,22 @@ export interface ToSet {
   readonly expiresAt?: string | Date | null | undefined;
   readonly metadata?: unknown;
 }
+
+/** A token to make: what it may do at most; what is undefined is not limited. */
+export interface TokenToMake {
+  /** What it is for. */
+  readonly name?: string | undefined;
+  /** Patterns of `provider/name`. */
+  readonly credentials?: readonly string[] | undefined;
+  readonly actions?: readonly TokenAction[] | undefined;
+  /** A workspace's id. */
+  readonly workspace?: string | undefined;
+  /** Seconds. */
+  readonly expiresIn?: number | undefined;
+}
+
+/** A token that the server has made, without the token itself. */
+export type Token = NonNullable<Operations["Tokens"]["data"]["tokens"]>[number];
 
 /** What setting did. */
 export interface SetOutcome {
@@ -146,6 +162,27 @@ export function keyrow(options: ClientOptions) {
     async remove(credential: string, place: PlaceOptions = {}): Promise<string> {
       const input = { id: await idOf(credential, place) };
       return present(whole(await send("Remove", { input }, place)).deleteUserCredential?.userCredential ?? null).id;
+    },
+
+    /** Makes a token that may do less than the client's own; the answer alone has it. */
+    async createToken(
+      { workspace, expiresIn, ...asked }: TokenToMake = {},
+      call: CallOptions = {},
+    ): Promise<{ readonly jwt: string; readonly token: Token }> {
+      const { name, ...limit } = { ...asked, workspaceId: workspace };
+      const input = { ...limit, ...(name !== undefined && { name }), ...(expiresIn !== undefined && { expiresIn }) };
+      const made = present(whole(await send("CreateToken", { input }, call)).createToken);
+      return { jwt: present(made.jwt), token: present(made.token) };
+    },
+
+    /** The tokens that were made and have not ended, newest first. */
+    async tokens(call: CallOptions = {}): Promise<readonly Token[]> {
+      return present(whole(await send("Tokens", {}, call)).tokens);
+    },
+
+    /** Revokes a token, and with it all that were made with it. */
+    async revokeToken(id: string, call: CallOptions = {}): Promise<Token> {
+      return present(whole(await send("RevokeToken", { input: { id } }, call)).revokeToken?.token ?? null);
     },
   };
 }

@@ -1,13 +1,11 @@
 import { withAdmin } from "./admin-database.ts";
 import type { Config } from "./config.ts";
+import { parseDuration } from "./duration.ts";
 import { KeyrowError } from "./errors.ts";
 import { type JwtKey, secretKey } from "./jwt-key.ts";
 import { readSecrets } from "./secrets.ts";
 import { createSigner } from "./token.ts";
 import { findUser, unknownUser } from "./users.ts";
-
-const secondsIn = { s: 1, m: 60, h: 3600, d: 86_400 } as const;
-const MAX_SECONDS = 365 * secondsIn.d;
 
 const lookupUser = (config: Config, idOrEmail: string): Promise<{ id: string } | undefined> =>
   withAdmin(config, (client) => findUser(client, idOrEmail));
@@ -26,17 +24,6 @@ export async function makeToken(
   const found = await lookup(config, user);
   if (found === undefined) throw unknownUser();
   return sign({ userId: found.id, expiresIn });
-}
-
-/** Seconds in a duration as in `15m`; throws USAGE for anything but 1 to 365 days of it. */
-export function parseDuration(text: string): number {
-  const [, count, unit] = /^(\d{1,8})([smhd])$/.exec(text) ?? [];
-  const seconds = unit === undefined ? 0 : Number(count) * secondsIn[unit as keyof typeof secondsIn];
-  if (seconds >= 1 && seconds <= MAX_SECONDS) return seconds;
-  throw new KeyrowError("USAGE", {
-    message: "The value of --expires is not a duration.",
-    hint: "Give a whole number with s, m, h or d, from 1s to 365d, as in 15m.",
-  });
 }
 
 async function signingKey(config: Config): Promise<JwtKey> {

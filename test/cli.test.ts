@@ -8,8 +8,9 @@ import { fileURLToPath } from "node:url";
 import ava, { type TestFn } from "ava";
 import { execa } from "execa";
 import { type Environment, readConfig } from "../src/config.ts";
+import { parseDuration } from "../src/duration.ts";
 import { secretKey } from "../src/jwt-key.ts";
-import { makeToken, parseDuration } from "../src/make-token.ts";
+import { makeToken } from "../src/make-token.ts";
 import { embeddedSecrets } from "../src/secrets.ts";
 import { createVerifier, issuerOf } from "../src/token.ts";
 
@@ -83,7 +84,7 @@ const misuses: Array<[title: string, args: string[], expected: RegExp]> = [
   ["an unknown command", ["strat"], /^error: unknown command 'strat'\nhint: did you mean start\?$/i],
   ["an unknown option", ["--versoin"], /^error: unknown option '--versoin'\nhint: did you mean --version\?$/],
   ["an unknown option of a command", ["start", "--port", "1"], /^error: unknown option '--port'\nhint: /],
-  ["no user", ["token"], /^error: required option '--user <email or id>' not specified\nhint: /],
+  ["no user", ["token"], /^error: no user is named\nhint: give --user/],
   ["a setup that is to run", ["setup"], /^error: `keyrow setup` runs no SQL itself.*\nhint: `keyrow setup --print`/],
   ["a user without a value", ["token", "--user"], /^error: option '--user <email or id>' argument missing\nhint: /],
   [

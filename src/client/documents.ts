@@ -1,3 +1,5 @@
+const TOKEN = "id name parentId limits expiresAt createdAt revokedAt";
+
 // Everything of a credential but its value.
 const CREDENTIAL = `
 fragment Credential on UserCredential {
@@ -47,5 +49,15 @@ export const documents = {
 
   Remove: `mutation Remove($input: DeleteUserCredentialInput!) {
   deleteUserCredential(input: $input) { userCredential { id } }
+}`,
+
+  CreateToken: `mutation CreateToken($input: CreateTokenInput!) {
+  createToken(input: $input) { jwt token { ${TOKEN} } }
+}`,
+
+  Tokens: `query Tokens { tokens { ${TOKEN} } }`,
+
+  RevokeToken: `mutation RevokeToken($input: RevokeTokenInput!) {
+  revokeToken(input: $input) { token { ${TOKEN} } }
 }`,
 } as const;

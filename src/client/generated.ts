@@ -26,6 +26,22 @@ export type BooleanFilter = {
   readonly notIn?: ReadonlyArray<boolean> | null | undefined;
 };
 
+/** What the token is for, and what it may do at most. What is left out is not limited. */
+export type CreateTokenInput = {
+  /** What may be done with them. */
+  readonly actions?: ReadonlyArray<TokenAction> | null | undefined;
+  /** Passed back in the payload. */
+  readonly clientMutationId?: string | null | undefined;
+  /** Which credentials: patterns of provider and name, as in github/*. Only * is special. */
+  readonly credentials?: ReadonlyArray<string> | null | undefined;
+  /** For how many seconds it is good, a year at most. */
+  readonly expiresIn?: number;
+  /** What it is for, at most 100 characters. */
+  readonly name?: string;
+  /** The one workspace whose credentials they are. */
+  readonly workspaceId?: string | null | undefined;
+};
+
 /** Whom a credential belongs to: its user alone, the admins of a workspace, or the system. */
 export type CredentialScope =
   | 'SYSTEM'
@@ -144,6 +160,14 @@ export type JsonFilter = {
   readonly notIn?: ReadonlyArray<unknown> | null | undefined;
 };
 
+/** The token to revoke. */
+export type RevokeTokenInput = {
+  /** Passed back in the payload. */
+  readonly clientMutationId?: string | null | undefined;
+  /** The token's id. */
+  readonly id: string;
+};
+
 /** The credential to revoke. */
 export type RevokeUserCredentialInput = {
   /** Passed back in the payload. */
@@ -203,6 +227,15 @@ export type StringFilter = {
   /** Starts with the specified string (case-insensitive). */
   readonly startsWithInsensitive?: string | null | undefined;
 };
+
+/** What a token may do with a credential. */
+export type TokenAction =
+  /** List it. */
+  | 'READ'
+  /** List it and open its value. */
+  | 'REVEAL'
+  /** List it, create, change, revoke and delete it. */
+  | 'WRITE';
 
 /** A filter to be used against UUID fields. All fields are combined with a logical ‘and.’ */
 export type UuidFilter = {
@@ -353,6 +386,25 @@ export type RemoveMutationVariables = Exact<{
 
 export type RemoveMutation = { readonly deleteUserCredential: { readonly userCredential: { readonly id: string } | null } | null };
 
+export type CreateTokenMutationVariables = Exact<{
+  input: CreateTokenInput;
+}>;
+
+
+export type CreateTokenMutation = { readonly createToken: { readonly jwt: string | null, readonly token: { readonly id: string, readonly name: string, readonly parentId: string | null, readonly limits: unknown, readonly expiresAt: string, readonly createdAt: string, readonly revokedAt: string | null } | null } | null };
+
+export type TokensQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type TokensQuery = { readonly tokens: ReadonlyArray<{ readonly id: string, readonly name: string, readonly parentId: string | null, readonly limits: unknown, readonly expiresAt: string, readonly createdAt: string, readonly revokedAt: string | null }> | null };
+
+export type RevokeTokenMutationVariables = Exact<{
+  input: RevokeTokenInput;
+}>;
+
+
+export type RevokeTokenMutation = { readonly revokeToken: { readonly token: { readonly id: string, readonly name: string, readonly parentId: string | null, readonly limits: unknown, readonly expiresAt: string, readonly createdAt: string, readonly revokedAt: string | null } | null } | null };
+
 export type CredentialFragment = { readonly id: string, readonly provider: string, readonly name: string, readonly type: CredentialType, readonly scope: CredentialScope, readonly workspaceId: string | null, readonly userId: string, readonly maskedValue: string | null, readonly description: string | null, readonly metadata: unknown, readonly isActive: boolean, readonly expiresAt: string | null, readonly lastUsedAt: string | null, readonly rotatedAt: string | null, readonly createdAt: string, readonly updatedAt: string };
 
 /** The operations by name. */
@@ -366,4 +418,7 @@ export interface Operations {
   readonly Rotate: { readonly data: RotateMutation; readonly variables: RotateMutationVariables };
   readonly Revoke: { readonly data: RevokeMutation; readonly variables: RevokeMutationVariables };
   readonly Remove: { readonly data: RemoveMutation; readonly variables: RemoveMutationVariables };
+  readonly CreateToken: { readonly data: CreateTokenMutation; readonly variables: CreateTokenMutationVariables };
+  readonly Tokens: { readonly data: TokensQuery; readonly variables: TokensQueryVariables };
+  readonly RevokeToken: { readonly data: RevokeTokenMutation; readonly variables: RevokeTokenMutationVariables };
 }

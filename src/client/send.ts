@@ -38,7 +38,7 @@ export type Send = <N extends keyof Operations>(
 ) => Promise<Answered<N>>;
 
 // Reading these twice changes nothing. A reveal is on the record each time, so it counts as a change.
-const repeatable: ReadonlySet<keyof Operations> = new Set(["WhoAmI", "Workspaces", "List", "Find"]);
+const repeatable: ReadonlySet<keyof Operations> = new Set(["WhoAmI", "Workspaces", "List", "Find", "Tokens"]);
 const MAX_WAIT_MS = 30_000;
 
 /** Makes what sends operations to a server. Throws CONFIG_INVALID for an address that can't be used. */

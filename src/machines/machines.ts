@@ -1,9 +1,9 @@
 import type pg from "pg";
 import { withAdmin } from "../admin-database.ts";
 import type { Config } from "../config.ts";
+import { parseDuration } from "../duration.ts";
 import { KeyrowError } from "../errors.ts";
 import { issuerNamed } from "../issuers/file.ts";
-import { parseDuration } from "../make-token.ts";
 import { machineSigner } from "../own-tokens.ts";
 import { readSigningKey, signingKeyPath } from "../signing-key.ts";
 import { knownWorkspace, namesAreReadable, unknownWorkspace } from "./workspace.ts";

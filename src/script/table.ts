@@ -1,4 +1,4 @@
-import type { Credential } from "../client.ts";
+import type { Credential, Token } from "../client.ts";
 import { type Column, minute, renderTable } from "../table.ts";
 
 const at = (time: string | null) => minute(time === null ? null : new Date(time));
@@ -16,6 +16,19 @@ const columns: ReadonlyArray<Column<Credential>> = [
 /** Credentials as lines of text, a head first; times are UTC, to the minute. */
 export function credentialTable(credentials: readonly Credential[]): string[] {
   return renderTable(columns, credentials);
+}
+
+const tokenColumns: ReadonlyArray<Column<Token>> = [
+  ["ID", ({ id }) => id],
+  ["NAME", ({ name }) => name],
+  ["LIMITS", ({ limits }) => JSON.stringify(limits)],
+  ["EXPIRES", ({ expiresAt }) => at(expiresAt)],
+  ["REVOKED", ({ revokedAt }) => at(revokedAt)],
+];
+
+/** Tokens as lines of text, a head first; times are UTC, to the minute. */
+export function tokenTable(tokens: readonly Token[]): string[] {
+  return renderTable(tokenColumns, tokens);
 }
 
 /** One credential as lines of a name and what it is. */
