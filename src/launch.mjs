@@ -7,10 +7,27 @@ import { createRequire } from "node:module";
 import { constants } from "node:os";
 import { dirname, join } from "node:path";
 import { isatty } from "node:tty";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { Failure, installDependencies } from "./install.mjs";
 
 const NEEDED = 24;
+// What a client needs alone; on an older one it gets by, where no other is at hand.
+const NEEDED_HERE = 22;
+// What works with a database. Everything else is a client, and needs no other process.
+const SERVER = [
+  "start",
+  "serve",
+  "worker",
+  "migrate",
+  "setup",
+  "adopt",
+  "token",
+  "keys",
+  "rewrap",
+  "system",
+  "handover",
+  "db",
+];
 const src = dirname(fileURLToPath(import.meta.url));
 const root = dirname(src);
 
@@ -19,13 +36,21 @@ try {
   const runner = new Map(Object.entries({ "--test": "test/run.ts", "--bench": "bench/run.ts" })).get(process.argv[2]);
   await installDependencies(root, runner !== undefined);
   // What is published is compiled.
-  const program = existsSync(join(src, "cli.js")) ? "cli.js" : "cli.ts";
-  const args = runner ? [join(root, runner), ...process.argv.slice(3)] : [join(src, program), ...process.argv.slice(2)];
-  finish(await run(await startOn(nodes(), args)));
+  const published = !existsSync(join(src, "cli.ts"));
+  const program = published ? join(root, "dist/src/cli.js") : join(src, "cli.ts");
+  const args = runner ? [join(root, runner), ...process.argv.slice(3)] : [program, ...process.argv.slice(2)];
+  if (published && runsHere()) await import(pathToFileURL(program).href);
+  else finish(await run(await startOn(nodes(), args)));
 } catch (error) {
   const text = error instanceof Failure ? error.message : `the launcher failed: ${error.message}`;
   process.stderr.write(`error: ${text}\n`);
   process.exitCode = 1;
+}
+
+/** Whether this very process runs the command. */
+function runsHere() {
+  if (SERVER.includes(process.argv[2])) return false;
+  return Number.parseInt(process.versions.node, 10) >= NEEDED_HERE || nodes().length === 0;
 }
 
 /** The paths of Nodes to try, the packaged one first. */

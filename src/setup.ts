@@ -1,13 +1,14 @@
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import { Logger } from "@graphile/logger";
 import { migrate as migrateCommitted } from "graphile-migrate";
 import pg from "pg";
 import { KeyrowError } from "./errors.ts";
+import { packageRoot } from "./root.ts";
 
 /** Where the migrations are: an absolute path. */
-export const migrationsFolder = fileURLToPath(new URL("../migrations", import.meta.url));
+export const migrationsFolder = join(packageRoot, "migrations");
 
 /** The logins, and the passwords they are given. */
 export interface LoginPasswords {

@@ -139,7 +139,7 @@ test("strangers and oneself are refused", async (t) => {
   ] as const) {
     const { stderr, exitCode } = await handover(from, to);
     t.regex(stderr, /^error: no user has this id or e-mail address\nhint: /);
-    t.is(exitCode, 1);
+    t.is(exitCode, 3);
   }
   t.like(await handover(ana, ana.toUpperCase()), { exitCode: 2 });
 });

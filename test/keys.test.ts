@@ -201,7 +201,7 @@ openBaoTest("from local keys to Transit, to its next version, and back: every va
   t.deepEqual(await opened(db, transit, ids), values);
 
   const refused = await keyrow(["keys", "rotate"], vault);
-  t.is(refused.exitCode, 1);
+  t.is(refused.exitCode, 4);
   t.regex(
     refused.stderr,
     /^error: OpenBao does not allow this login to use transit\/keys\/keyrow\/rotate\nhint: .*docs\/openbao\.md/,
@@ -237,7 +237,7 @@ openBaoTest("while OpenBao is away the status says so, and a rewrap says what to
   t.regex(status.stdout, /transit:transit\/keyrow:v1:\w+ +3 .* not now: OpenBao is away/);
   t.is(status.exitCode, 0);
   const moved = await keyrow(["rewrap"], vault);
-  t.is(moved.exitCode, 1);
+  t.is(moved.exitCode, 5);
   const away =
     /^error: the OpenBao that BAO_ADDR names does not answer as it should.*\nhint: see that it runs and is unsealed/;
   t.regex(moved.stderr, away);

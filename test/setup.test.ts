@@ -171,7 +171,7 @@ async function refusesLogins(t: ExecutionContext, server: Server, env: Record<st
   ];
   for (const [what, wrong, error] of refusals) {
     const { exitCode, stderr } = await keyrow(["serve"], { ...env, ...wrong });
-    t.is(exitCode, 1, what);
+    t.is(exitCode, what === "a server that is not there" ? 5 : 1, what);
     t.regex(stderr, error, what);
     t.regex(stderr, /^error: .*\nhint: .*$/, `${what}: one line and its remedy`);
   }
@@ -187,7 +187,7 @@ async function refusesMigrators(t: ExecutionContext, server: Server): Promise<vo
     for (const options of [[], ["--status"]]) {
       const env = { MIGRATE_DATABASE_URL: server.url(login, database) };
       const { exitCode, stderr } = await keyrow(["migrate", ...options], env);
-      t.is(exitCode, 1, login);
+      t.is(exitCode, database === "gone" ? 5 : 1, login);
       const [error = "", hint = "", ...rest] = stderr.split("\n");
       t.regex(error, expected, login);
       t.regex(hint, remedy, login);

@@ -502,7 +502,7 @@ test.serial("keyrow token works while the server runs and while it does not, and
     t.deepEqual(data, { currentUser: { name: "Ana" } });
   }
   const stranger = await keyrow(directory, ["token", "--user", "nobody@example.com"]);
-  t.is(stranger.exitCode, 1);
+  t.is(stranger.exitCode, 3);
   t.regex(stranger.stderr, /^error: no user has this id or e-mail address\nhint: /);
   t.true(isAlive(postmasterOf(directory)), "the server's PostgreSQL goes on");
 });
@@ -542,7 +542,7 @@ test.serial("keyrow handover lets a user go who carries the team's credentials",
   const same = await keyrow(directory, ["handover", "--from", "bo@example.com", "--to", "BO@example.com"]);
   t.is(same.exitCode, 2, "nobody hands over to themselves");
   const nobody = await keyrow(directory, ["handover", "--from", "ana@example.com", "--to", "bo@example.com"]);
-  t.is(nobody.exitCode, 1);
+  t.is(nobody.exitCode, 3);
   t.regex(nobody.stderr, /^error: no user has this id/);
 });
 

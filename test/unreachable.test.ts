@@ -77,7 +77,7 @@ async function tellsWhy(t: ExecutionContext, url: string, reason: RegExp): Promi
   const ends = await Promise.all(commands.map(([args, env]) => keyrow(args, env)));
   for (const [i, { exitCode, stderr }] of ends.entries()) {
     const what = commands[i]?.[0].join(" ");
-    t.is(exitCode, 1, what);
+    t.is(exitCode, 5, what);
     t.regex(stderr, reason, what);
     t.regex(stderr, /^error: the database app at 127\.0\.0\.1:\d+ can't be used: .*\nhint: .*\n$/, what);
     t.false(stderr.includes("secret"), what);

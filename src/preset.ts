@@ -1,0 +1,36 @@
+import type {} from "postgraphile";
+import type { EncryptedColumnsOptions } from "../plugins/encrypted-columns/options.ts";
+import { EncryptedColumnsPlugin } from "../plugins/encrypted-columns.ts";
+import type { Cipher } from "./cipher/cipher.ts";
+import { readKeyFile } from "./cipher/keyfile.ts";
+import { createKeyring } from "./cipher/keyring.ts";
+import { createLocalCipher } from "./cipher/local.ts";
+import { MAX_VALUE_BYTES } from "./limits.ts";
+import { maskValue } from "./mask.ts";
+
+export type { EncryptedColumnsOptions } from "../plugins/encrypted-columns/options.ts";
+export type { Cipher } from "./cipher/cipher.ts";
+
+/** What the preset must be told: how values are sealed, and who may open one. The rest has a default. */
+export type PresetOptions = Pick<EncryptedColumnsOptions, "cipher" | "mayOpen"> & Partial<EncryptedColumnsOptions>;
+
+/** A preset that gives any PostGraphile 5 server columns with the smart tag `@encrypted`. */
+export function encryptedColumnsPreset(options: PresetOptions): GraphileConfig.Preset {
+  return {
+    plugins: [EncryptedColumnsPlugin],
+    schema: {
+      encryptedColumns: {
+        mask: maskValue,
+        maxBytes: MAX_VALUE_BYTES,
+        maxReveals: 1_000,
+        onRevealed: () => undefined,
+        ...options,
+      },
+    },
+  };
+}
+
+/** The cipher of a key file, as `keyrow keys rotate` keeps one. Throws KEY_FILE_INVALID. */
+export async function keyFileCipher(path: string): Promise<Cipher> {
+  return createKeyring((await readKeyFile(path)).map(createLocalCipher));
+}

@@ -1,0 +1,181 @@
+import { randomUUID } from "node:crypto";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import test from "ava";
+import { execa } from "execa";
+import { createKeyFile } from "../src/cipher/keyfile.ts";
+import { makeTemporaryDirectory } from "./helpers/cluster.ts";
+import { createTestDatabase } from "./helpers/database.ts";
+import { oldNode } from "./helpers/old-node.ts";
+import { installPacked } from "./helpers/package.ts";
+import { makeUser, startTestServer, type TestServer } from "./helpers/server.ts";
+
+const directory = makeTemporaryDirectory();
+let server: TestServer;
+let packed: Awaited<ReturnType<typeof installPacked>>;
+test.before(async () => {
+  packed = await installPacked(directory);
+  server = await startTestServer();
+});
+test.after.always(async () => {
+  await server?.stop();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+const options = (env: Record<string, string> = {}) => ({
+  cwd: packed.application,
+  env: { PATH: process.env.PATH ?? "", HOME: directory, NO_COLOR: "1", ...env },
+  extendEnv: false,
+});
+
+test("the package holds what is compiled, its declarations, the migrations and the launcher, and no source", (t) => {
+  for (const file of [
+    "dist/src/cli.js",
+    "dist/src/client.js",
+    "dist/src/client.d.ts",
+    "dist/plugins/encrypted-columns.js",
+  ]) {
+    t.true(packed.files.includes(file), file);
+  }
+  t.true(packed.files.includes("migrations/committed/000001-credential-types.sql"));
+  const sources = packed.files.filter((file) => /\.ts$/.test(file) && !/\.d\.m?ts$/.test(file));
+  t.deepEqual(sources, []);
+  t.deepEqual(
+    packed.files.filter((file) => /(^|\/)(test|bench|generate\.|docs|pack\.mjs)/.test(file)),
+    [],
+  );
+});
+
+async function credential() {
+  const env = { KEYROW_URL: server.url, KEYROW_TOKEN: server.token(await makeUser(server.database)) };
+  const set = await execa("npx", ["keyrow", "set", "p/n"], { ...options(env), input: "v" });
+  return { env, said: set.stdout };
+}
+
+test("npx keyrow set and get work in an empty folder", async (t) => {
+  const { env, said } = await credential();
+  t.is(said, "created  p/n");
+  t.is((await execa("npx", ["keyrow", "get", "p/n"], options(env))).stdout, "v");
+  const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
+  t.is((await execa("npx", ["keyrow", "--version"], options())).stdout, version);
+});
+
+(oldNode === undefined ? test.skip : test)("keyrow get and keyrow/client work on Node 20", async (t) => {
+  const { env } = await credential();
+  const launcher = join(packed.application, "node_modules/keyrow/src/launch.mjs");
+  const cli = join(packed.application, "node_modules/keyrow/dist/src/cli.js");
+  // Through the packaged Node, and without it.
+  for (const program of [launcher, cli]) {
+    t.is((await execa(oldNode ?? "", [program, "get", "p/n"], options(env))).stdout, "v");
+  }
+  const script = `import { keyrow } from "keyrow/client";
+    const client = keyrow({ url: process.env.KEYROW_URL, token: process.env.KEYROW_TOKEN });
+    process.stdout.write(await client.get("p/n"));`;
+  writeFileSync(join(packed.application, "client.mjs"), script);
+  t.is((await execa(oldNode ?? "", ["client.mjs"], options(env))).stdout, "v");
+});
+
+test("npx keyrow serve runs on a database, and ends when it is told to", async (t) => {
+  const database = await createTestDatabase();
+  t.teardown(() => database.drop());
+  const keyFile = join(directory, "keys.json");
+  await createKeyFile(keyFile);
+  const secret = "an-example-of-a-secret-of-48-bytes-for-tests-only";
+  const serving = execa("npx", ["keyrow", "serve"], {
+    ...options({
+      PORT: "0",
+      DATABASE_URL: database.url("keyrow_authenticator"),
+      KEYROW_KEY_FILE: keyFile,
+      JWT_SECRET: secret,
+    }),
+    reject: false,
+    timeout: 60_000,
+  });
+  let said = "";
+  const url = await new Promise<string>((resolve, reject) => {
+    serving.stderr.on("data", (chunk) => {
+      said += chunk;
+      const [, port] = /"port":(\d+).*"msg":"ready"/.exec(said) ?? [];
+      if (port !== undefined) resolve(`http://127.0.0.1:${port}`);
+    });
+    void serving.then(() => reject(new Error(said)));
+  });
+  t.is((await fetch(`${url}/readyz`)).status, 200, said);
+  serving.kill("SIGTERM");
+  await serving;
+});
+
+test("the declarations are enough for who imports the client, the plugin and the preset", async (t) => {
+  writeFileSync(
+    join(packed.application, "consumer.ts"),
+    `import { type Credential, type ErrorCode, KeyrowError, keyrow } from "keyrow/client";
+    const client = keyrow({ url: "https://keyrow.example.com", token: async () => "t" });
+    export const value: Promise<string> = client.get("p/n", { signal: AbortSignal.timeout(1) });
+    export async function first(): Promise<Credential | undefined> { for await (const one of client.list()) return one; }
+    export const code = (error: unknown): ErrorCode | undefined => (error instanceof KeyrowError ? error.code : undefined);
+    // @ts-expect-error a value is a text
+    client.set({ credential: "p/n", value: 1 });`,
+  );
+  writeFileSync(
+    join(packed.application, "server.ts"),
+    `import type {} from "postgraphile";
+    import { EncryptedColumnsPlugin } from "keyrow/plugin";
+    import { encryptedColumnsPreset, keyFileCipher } from "keyrow/preset";
+    export const plugin: GraphileConfig.Plugin = EncryptedColumnsPlugin;
+    export const preset: GraphileConfig.Preset = encryptedColumnsPreset({ cipher: await keyFileCipher("k"), mayOpen: () => true });`,
+  );
+  const tsc = join(packed.application, "node_modules/typescript/bin/tsc");
+  const compile = (file: string, ...more: string[]) =>
+    execa(
+      process.execPath,
+      [tsc, "--noEmit", "--strict", "--module", "nodenext", "--target", "es2024", ...more, file],
+      {
+        ...options(),
+        reject: false,
+      },
+    );
+  // The client's are checked whole; those of PostGraphile are its own.
+  t.is((await compile("consumer.ts", "--lib", "es2024,dom", "--types", "")).stdout, "");
+  t.is((await compile("server.ts", "--skipLibCheck", "--types", "node")).stdout, "");
+});
+
+test("the preset gives somebody's own PostGraphile an encrypted column: sealed, masked, revealed on the record", async (t) => {
+  const database = await createTestDatabase();
+  t.teardown(() => database.drop());
+  const superuser = database.pool("postgres");
+  const block = (page: string, language: string) =>
+    new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\`$`, "m").exec(
+      readFileSync(new URL(page, import.meta.url), "utf8"),
+    )?.[1] ?? "";
+  await superuser.query(block("../plugins/README.md", "sql"));
+  const keyFile = join(directory, "preset-keys.json");
+  await createKeyFile(keyFile);
+  const owner = randomUUID();
+  await superuser.query("insert into bank.customers (id, name) values ($1, 'Ana')", [owner]);
+  writeFileSync(join(packed.application, "pgl.mjs"), block("../docs/package.md", "js"));
+  writeFileSync(
+    join(packed.application, "server.mjs"),
+    `import { grafast } from "postgraphile/grafast";
+    import { pgl } from "./pgl.mjs";
+    const schema = await pgl.getSchema();
+    const ask = (source) => grafast({ schema, source, resolvedPreset: pgl.getResolvedPreset(), requestContext: { userId: ${JSON.stringify(owner)} } });
+    const made = await ask('mutation { createAccount(input: { account: { label: "l", iban: "DE02120300000000202051" } }) { account { ibanHint } } }');
+    const read = await ask("{ allAccounts { nodes { label iban } } }");
+    process.stdout.write(JSON.stringify([made, read]));
+    process.exit();`,
+  );
+  const env = {
+    DATABASE_URL: database.url("keyrow_authenticator"),
+    KEYROW_KEY_FILE: keyFile,
+    GRAPHILE_ENV: "production",
+  };
+  const { stdout } = await execa(process.execPath, ["server.mjs"], options(env));
+  const [made, read] = JSON.parse(stdout);
+  t.deepEqual(made.data, { createAccount: { account: { ibanHint: "*****2051" } } });
+  t.deepEqual(read.data, { allAccounts: { nodes: [{ label: "l", iban: "DE02120300000000202051" }] } });
+  const { rows } = await superuser.query(
+    "select iban_sealed, (select count(*)::int from bank.reveals) as n from bank.accounts",
+  );
+  t.regex(rows[0].iban_sealed, /^[\w+/]{16}:/);
+  t.is(rows[0].n, 1);
+});
