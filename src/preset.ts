@@ -14,6 +14,9 @@ export type { Cipher } from "./cipher/cipher.ts";
 /** What the preset must be told: how values are sealed, and who may open one. The rest has a default. */
 export type PresetOptions = Pick<EncryptedColumnsOptions, "cipher" | "mayOpen"> & Partial<EncryptedColumnsOptions>;
 
+// As much as one answer should have.
+const MAX_CIPHERTEXT_BYTES = 16 * 1024 * 1024;
+
 /** A preset that gives any PostGraphile 5 server columns with the smart tag `@encrypted`. */
 export function encryptedColumnsPreset(options: PresetOptions): GraphileConfig.Preset {
   return {
@@ -23,6 +26,7 @@ export function encryptedColumnsPreset(options: PresetOptions): GraphileConfig.P
         mask: maskValue,
         maxBytes: MAX_VALUE_BYTES,
         maxReveals: 1_000,
+        maxCiphertext: () => MAX_CIPHERTEXT_BYTES,
         onRevealed: () => undefined,
         ...options,
       },
