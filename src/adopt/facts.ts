@@ -183,7 +183,7 @@ const rights = `
     unnest(array['select', 'insert', 'references']) p (privilege)
     where c.relnamespace = 'public'::regnamespace and c.relname = any ($1) and c.relkind in ('r', 'p')
   ) needed
-  where r.rolname in ('keyrow_owner', 'keyrow_reveal')
+  where r.rolname in ('keyrow_owner', 'keyrow_reveal', 'keyrow_user')
     and has_column_privilege(r.oid, needed.relation, needed.attnum, needed.privilege)
   union all
   select r.rolname || ' execute ' || p.proname

@@ -57,8 +57,9 @@ onSystem("docs/adopt.md, taken by its word, adopts an application with its own c
   const { rows } = await run(server, "postgres", "select provider, key_id from public.user_credentials");
   t.deepEqual(rows, [{ provider: "p", key_id: "legacy" }]);
 
-  const [admin = "", , grants = ""] = fenced("sql");
+  const [admin = "", , grants = "", limits = ""] = fenced("sql");
   await run(server, "app_owner", grants);
+  await run(server, "app_owner", limits);
   const answer = "select is_workspace_admin(gen_random_uuid(), gen_random_uuid()) as admin";
   await run(server, "app_owner", `begin; drop function is_workspace_admin cascade; ${admin}; ${answer}; rollback`);
 });

@@ -316,6 +316,11 @@ const cases: Record<string, Case> = {
     found: { "policy.activity_logs.restrictive": "note" },
     says: /binds keyrow_reveal as well, which writes to it/,
   },
+  "tables that tokens with limits would read beyond them": {
+    cause: "grant select (id) on users to keyrow_user",
+    found: { "limits.users": "note" },
+    says: /keyrow_user may read public\.users, where no restrictive policy holds a token to its limits/,
+  },
   "a restrictive policy on members": {
     cause: "create policy mine on workspace_members as restrictive using (user_id = current_user_id())",
     found: { "policy.workspace_members.restrictive": "note" },

@@ -1,9 +1,11 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import test from "ava";
-import { ownSigningKey } from "../../src/signing-key.ts";
+import { ownSigningKey, readSigningKey } from "../../src/signing-key.ts";
+import { parseLimits } from "../../src/token-limits.ts";
 import { makeTemporaryDirectory } from "../helpers/cluster.ts";
 import { makeUser, makeWorkspace, startTestServer, type TestServer } from "../helpers/server.ts";
+import { does, makeShell, pageOf } from "../helpers/shell.ts";
 import { keyrow } from "./command.ts";
 
 // `keyrow token create|list|revoke` as processes, against a running server.
@@ -11,7 +13,7 @@ import { keyrow } from "./command.ts";
 let server: TestServer;
 const directory = makeTemporaryDirectory();
 test.before(async () => {
-  server = await startTestServer({ signingKey: await ownSigningKey(join(directory, "signing-key.pem")) });
+  server = await startTestServer({ signingKey: await ownSigningKey(join(directory, "servers.pem")) });
 });
 test.after.always(async () => {
   await server?.stop();
@@ -69,6 +71,28 @@ test("a token may be for one workspace, by its id or name", async (t) => {
   const token = (await as(["token", "create", "--workspace", workspace])).stdout.trimEnd();
   t.like(await as(["get", "github/team", "--workspace", workspace], token), { stdout: "team's" });
   t.like(await as(["get", "github/deploy"], token), { exitCode: 3 });
+});
+
+const page = pageOf("tokens.md", "sh", "json", "sql");
+
+test("docs/tokens.md, taken by its word, makes, lists and revokes a token", async (t) => {
+  const { id } = await somebody();
+  const at = makeShell(directory);
+  const env = { KEYROW_URL: server.url, KEYROW_TOKEN: server.token(id) };
+  const token = await does(t, at, page.block("token create"), env);
+  t.like(await keyrow(["get", "github/deploy"], { env: { ...env, KEYROW_TOKEN: token } }), { stdout: "value" });
+  const [listed] = JSON.parse(await does(t, at, "npx keyrow token list --json", env));
+  await does(t, at, page.block("token revoke"), { ...env, ID: listed.id });
+  t.like(await keyrow(["get", "github/deploy"], { env: { ...env, KEYROW_TOKEN: token } }), { exitCode: 4 });
+  const made = await does(t, at, `${page.block("openssl genpkey")}\necho "$KEYROW_SIGNING_KEY_FILE"`, {});
+  t.regex((await readSigningKey(made)).kid, /^keyrow-/);
+});
+
+test("docs/tokens.md says a limit and SQL as the server and the database take them", async (t) => {
+  t.notThrows(() => parseLimits(JSON.parse(page.block('"*/deploy"'))));
+  const database = server.database.pool("postgres");
+  await database.query(page.block("set local role keyrow_user"));
+  await database.query(page.block("update keyrow.tokens"));
 });
 
 const misuses: ReadonlyArray<[what: string, args: string[], exitCode: number, stderr: RegExp]> = [
