@@ -90,6 +90,9 @@ export function createHttpServer(parts: ServerParts): Server {
   return server;
 }
 
+// A name or an address, and a port; nobody's login (RFC 3986, 3.2.2).
+const HOST = /^(\[[\da-f:.]+\]|[\w.~!$&'()*+,;=%-]*)(:\d*)?$/i;
+
 /** What HTTP itself demands (RFC 9110, 10.1.1; RFC 9112, 3.2), and Node would refuse without a code. */
 function protocolRefusal(
   request: IncomingMessage,
@@ -99,8 +102,10 @@ function protocolRefusal(
 ): Answer | undefined {
   const close = (answer: Answer): Answer => ({ ...answer, headers: { connection: "close" } });
   if (!expectationMet) return close(refused(417, "What the request expects is not met here.", log));
-  if (hosts.length > 1 || (hosts.length === 0 && request.httpVersion === "1.1")) {
-    return close(refused(400, "A request names its host, once.", log));
+  const isNamed = hosts.length === 1 || (hosts.length === 0 && request.httpVersion !== "1.1");
+  // The one in the target is there as well by now.
+  if (!isNamed || ![...hosts, request.headers.host ?? ""].every((host) => HOST.test(host))) {
+    return close(refused(400, "A request names its host, once, and as a name or an address.", log));
   }
   return undefined;
 }

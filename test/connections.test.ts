@@ -116,6 +116,9 @@ const unmet: Array<[what: string, head: string, status: number]> = [
   ["HTTP/1.1 without a host", "GET /healthz HTTP/1.1", 400],
   ["two hosts", "GET /healthz HTTP/1.1\r\nhost: a\r\nhost: b", 400],
   ["one host twice", "GET /healthz HTTP/1.1\r\nhost: a\r\nhost: a", 400],
+  ["a host that is none", "GET /healthz HTTP/1.1\r\nhost: a b", 400],
+  ["a host with a path", "GET /healthz HTTP/1.1\r\nhost: a/b", 400],
+  ["a target with a login", "GET http://me@a/healthz HTTP/1.1\r\nhost: a", 400],
   ["two hosts in HTTP/1.0", "GET /healthz HTTP/1.0\r\nhost: a\r\nhost: b", 400],
   ["a request to the API without a host", "POST /graphql HTTP/1.1\r\ncontent-length: 0", 400],
 ];
@@ -136,6 +139,7 @@ for (const [what, head, status] of unmet) {
 const targets: Array<[target: string, status: number]> = [
   ["http://example.com/healthz", 200],
   ["HTTPS://example.com:8443/healthz?x=http://a/b", 200],
+  ["http://[::1]:80/healthz", 200],
   ["http://example.com", 404],
   ["http://example.com?/healthz", 404],
   ["http:///healthz", 404],

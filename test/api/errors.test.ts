@@ -540,7 +540,7 @@ test("a body whose sender goes away is the sender's fault, and not the database'
     [],
   );
   t.false(
-    lines().some((line) => line.includes("503")),
+    lines().some((line) => line.includes('"status":503')),
     lines().join(),
   );
   t.true(lines().length > 0);
