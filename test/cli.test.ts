@@ -29,7 +29,7 @@ test.afterEach.always((t) => rm(t.context.directory, { recursive: true, force: t
 
 /** Runs the command as a process with this environment and no other; `node` are Node's own arguments. */
 async function keyrow(args: string[], env: Environment = {}, node: string[] = []) {
-  const options = { env, extendEnv: false, reject: false, timeout: 20_000 } as const;
+  const options = { env, extendEnv: false, reject: false, timeout: 60_000 } as const;
   const { stdout, stderr, exitCode } = await execa(process.execPath, [...node, cli, ...args], options);
   return { stdout, stderr, exitCode };
 }

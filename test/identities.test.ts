@@ -123,7 +123,7 @@ const refused: Array<[title: string, args: string[], exitCode: number, expected:
   [
     "a user that is not there",
     ["add", ...which("auth0", "x"), "--user", randomUUID()],
-    1,
+    3,
     /^error: no user has this id/,
   ],
   [
@@ -142,7 +142,7 @@ const refused: Array<[title: string, args: string[], exitCode: number, expected:
   [
     "a subject that is not there",
     ["rm", ...which("auth0", "nobody")],
-    1,
+    3,
     /^error: this issuer has no such subject here\nhint: `keyrow identity list`/,
   ],
   ["a subject without its issuer", ["add", "--subject", "x", "--user", "x"], 2, /^error: .*--issuer/],

@@ -348,13 +348,13 @@ const refused: Array<[title: string, args: string[], exitCode: number, expected:
   [
     "a workspace that is not there",
     ["add", "x", ...at, "--only", "*/*"],
-    1,
+    3,
     /^error: no workspace has this id or name/,
   ],
   [
     "a workspace's name that is not there",
     ["add", "x", "--workspace", "nowhere", "--only", "*/*"],
-    1,
+    3,
     /^error: no workspace/,
   ],
   [
@@ -401,12 +401,12 @@ const refused: Array<[title: string, args: string[], exitCode: number, expected:
     /^error: the value of --only is not a pattern/,
   ],
   ["a name in capitals", ["add", "CI", ...at, "--only", "*/*"], 2, /^error: that is not the name of a machine/],
-  ["a token for a machine that is not there", ["token", "nobody"], 1, /^error: there is no machine of this name/],
+  ["a token for a machine that is not there", ["token", "nobody"], 3, /^error: there is no machine of this name/],
   ["a token for ever", ["token", "nobody", "--expires", "366d"], 2, /^error: the value of --expires is not a duration/],
   [
     "to remove a machine that is not there",
     ["rm", "nobody"],
-    1,
+    3,
     /^error: there is no machine of this name\nhint: `keyrow machine list`/,
   ],
 ];
