@@ -179,7 +179,7 @@ async function follow(t: ExecutionContext, bao: OwnOpenBao, more: Record<string,
   const operator = { ...env, ...reach, BAO_TOKEN: operatorToken };
   const server = { ...env, ...reach, BAO_ROLE_ID: roleId, BAO_SECRET_ID: secretId };
   const refused = await shell(at, steps.rotate, server);
-  t.is(refused.exitCode, 1);
+  t.is(refused.exitCode, 4);
   t.regex(refused.stderr, /^error: OpenBao does not allow this login to use transit\/keys\/keyrow\/rotate\nhint: /);
   const said = await does(t, at, steps.rotate, operator);
   t.regex(said, /^transit:transit\/keyrow:v1:\w+ +1 .* yes, and seals$/m);

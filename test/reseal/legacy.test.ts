@@ -341,7 +341,7 @@ openBaoTest(
         stderr,
         new RegExp(`^error: OpenBao opens nothing under the Transit key ${key} for this login\\nhint: .*openbao`),
       );
-      t.deepEqual([stdout, exitCode], ["", 1], key);
+      t.deepEqual([stdout, exitCode], ["", 4], key);
     }
     t.regex(
       (await rewrap("transit/bound", root)).stdout,
