@@ -69,7 +69,7 @@ test("no value, key or password of keyrow system is in a log, the WAL, the data 
   await run(2, ["system", "set", "p/three", secret()], secret());
   await run(2, ["system", "set", `p/three`, `--value=${secret()}`], secret());
   await run(2, ["system", "set", `-----${secret()}`], secret());
-  await run(1, ["system", "set", "p/three", "--user", "nobody@example.com"], secret());
+  await run(3, ["system", "set", "p/three", "--user", "nobody@example.com"], secret());
   await run(1, ["system", "set", "p/three"], secret().repeat(3_000));
   await run(1, ["system", "get", "p/one"], "", { KEYROW_KEY_FILE: other });
   await admin("alter table public.user_credentials add constraint refuses check (name <> 'refused')");
