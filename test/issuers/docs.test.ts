@@ -6,6 +6,7 @@ import { ownSigningKey } from "../../src/signing-key.ts";
 import { createLogin } from "../helpers/admin.ts";
 import { makeTemporaryDirectory, removeWithServers } from "../helpers/cluster.ts";
 import { createTestDatabase } from "../helpers/database.ts";
+import { githubToken } from "../helpers/github.ts";
 import { issue, makeKey, startKeyServer } from "../helpers/issuer.ts";
 import { asAdmin, makeUser, makeWorkspace, post, startTestServer } from "../helpers/server.ts";
 import { does, makeShell, pageOf } from "../helpers/shell.ts";
@@ -59,41 +60,6 @@ const keycloak = (sub: string, azp = "web") =>
       scope: "email profile",
       email_verified: false,
       preferred_username: `service-account-${azp}`,
-    },
-    kid,
-  );
-
-/** As GitHub makes a job's token. */
-const github = (more: object = {}) =>
-  issue(
-    rsa,
-    {
-      jti: randomUUID(),
-      sub: "repo:acme/app:ref:refs/heads/main",
-      aud: "https://keyrow.acme.example",
-      ref: "refs/heads/main",
-      sha: "0123456789abcdef0123456789abcdef01234567",
-      repository: "acme/app",
-      repository_owner: "acme",
-      repository_owner_id: "1",
-      run_id: "42",
-      run_number: "7",
-      run_attempt: "1",
-      repository_visibility: "private",
-      repository_id: "1001",
-      actor_id: "5",
-      actor: "ana",
-      workflow: "deploy",
-      head_ref: "",
-      base_ref: "",
-      event_name: "push",
-      ref_protected: "true",
-      ref_type: "branch",
-      job_workflow_ref: "acme/app/.github/workflows/deploy.yml@refs/heads/main",
-      runner_environment: "github-hosted",
-      iss: "https://token.actions.githubusercontent.com",
-      ...times(),
-      ...more,
     },
     kid,
   );
@@ -152,20 +118,20 @@ test("docs/issuers.md and docs/machines.md, taken by their word, with tokens as 
   t.truthy(provisioned);
   t.not(provisioned, ana);
   t.is(await users(keycloak(ana)), 401, "a UUID of the realm is no user's id");
-  t.is(await users(github()), 401);
+  t.is(await users(githubToken(rsa)), 401);
   const ownToken = { iss: "https://batch.acme.example", sub: ana, aud: "keyrow", ...times() };
   t.deepEqual(await users(issue(batch, ownToken)), [ana]);
 
   // Machines, of issuers and of the command.
   await does(t, at, machinesPage.block("machine add ci"), env);
-  t.deepEqual(await values(github()), ["github/deploy"]);
-  t.is(await values(github({ ref: "refs/heads/other" })), 401);
-  t.is(await values(github({ repository: "eve/app" })), 401);
+  t.deepEqual(await values(githubToken(rsa)), ["github/deploy"]);
+  t.is(await values(githubToken(rsa, { ref: "refs/heads/other" })), 401);
+  t.is(await values(githubToken(rsa, { repository: "eve/app" })), 401);
   t.deepEqual(await values(keycloak(randomUUID(), "reports")), ["s3/backup", "smtp/relay"]);
   const printed = await does(t, at, machinesPage.block("machine token"), env);
   t.deepEqual(await values(printed.trim().split("\n").at(-1) ?? ""), ["s3/backup"]);
   await does(t, at, machinesPage.block("machine rm ci"), env);
-  t.is(await values(github()), 401);
+  t.is(await values(githubToken(rsa)), 401);
 });
 
 test("docs/issuers.md makes users that need more than a name", async (t) => {
