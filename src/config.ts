@@ -46,6 +46,8 @@ export interface Config {
   readonly metrics: boolean;
   /** Exact origins whose pages may call the API. */
   readonly corsOrigins: readonly string[];
+  /** The ids, in lower case, of users to whom others' USER credentials are opened where a policy reveals them. */
+  readonly offlineWorkers: readonly string[];
   readonly graphiql: boolean;
   readonly demo: boolean;
   readonly logLevel: Values["LOG_LEVEL"];
@@ -215,6 +217,7 @@ function toConfig(values: Values, mode: Mode): Config {
     introspection: values.KEYROW_INTROSPECTION,
     metrics: values.KEYROW_METRICS,
     corsOrigins: values.CORS_ORIGINS ?? [],
+    offlineWorkers: values.KEYROW_OFFLINE_WORKERS ?? [],
     graphiql: values.KEYROW_GRAPHIQL,
     demo: values.KEYROW_DEMO,
     logLevel: values.LOG_LEVEL,

@@ -4,6 +4,7 @@ import type {} from "postgraphile";
 import { makePgService } from "postgraphile/adaptors/pg";
 import { PostGraphileAmberPreset } from "postgraphile/presets/amber";
 import { PostGraphileConnectionFilterPreset } from "postgraphile-plugin-connection-filter";
+import type { EncryptedColumnsOptions } from "../plugins/encrypted-columns/options.ts";
 import { EncryptedColumnsPlugin } from "../plugins/encrypted-columns.ts";
 import { ExposedTablesPlugin } from "../plugins/exposed-tables.ts";
 import { NotFoundPlugin } from "../plugins/not-found.ts";
@@ -43,6 +44,7 @@ export interface Parts {
   readonly cipher: Cipher;
   readonly session: Session;
   readonly limits: Pick<Limits, "page" | "reveals" | "answerBytes" | "requestMs">;
+  readonly mayOpen: EncryptedColumnsOptions["mayOpen"];
   readonly onRevealed: (ids: readonly string[]) => void;
   /** Signs the tokens that are made here; absent: none are. */
   readonly tokenSigner?: TokenSigner | undefined;
@@ -64,8 +66,8 @@ declare global {
 }
 
 /** Wires the API: PostGraphile over the exposed tables, with the encrypted columns and the credentials' mutations. */
-export function createPreset({ pool, cipher, session, limits, onRevealed, watchAs, ...parts }: Parts) {
-  const { graphiqlToken, exportSchemaSDLPath, tokenSigner } = parts;
+export function createPreset({ pool, cipher, session, limits, mayOpen, onRevealed, ...parts }: Parts) {
+  const { watchAs, graphiqlToken, exportSchemaSDLPath, tokenSigner } = parts;
   const service = makePgService({
     pool,
     schemas: ["public"],
@@ -133,9 +135,7 @@ export function createPreset({ pool, cipher, session, limits, onRevealed, watchA
             charactersLeft(settings) - values * REVEALED_ROW,
           ),
         cells: VALUE_CELLS,
-        // Whatever the database says: a USER credential opens for the verified token's user alone, a SYSTEM one for none.
-        mayOpen: (row, settings) =>
-          row.scope === "WORKSPACE" || (row.scope === "USER" && row.user_id === settings["jwt.claims.user_id"]),
+        mayOpen,
         onRevealed,
       },
       connectionFilterAllowedOperators: [

@@ -16,6 +16,7 @@ import { checkProvisioning, createIdentifier } from "./issuers/identify.ts";
 import { openIssuers } from "./issuers/open.ts";
 import { documentCache, MAX_WAITING } from "./limits.ts";
 import type { Log } from "./log.ts";
+import { createMayOpen } from "./may-open.ts";
 import type { Metrics } from "./metrics.ts";
 import { createLiveness, ownIssuer, ownSigner } from "./own-tokens.ts";
 import { createProvisioner } from "./provision.ts";
@@ -99,6 +100,7 @@ async function serveOn(pool: pg.Pool, config: Config, parts: ServeParts): Promis
     cipher,
     session,
     limits,
+    mayOpen: createMayOpen(config.offlineWorkers),
     onRevealed(ids) {
       metrics?.onRevealed(ids.length);
       toucher.touch(ids);

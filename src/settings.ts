@@ -73,6 +73,12 @@ const origins = z
     "it is not a list of origins such as https://app.example.com",
   )
   .transform((given): readonly string[] => Object.freeze(given));
+const userIds = z
+  .string()
+  .toLowerCase()
+  .transform((given) => given.split(",").map((one) => one.trim()))
+  .refine((given) => given.every((one) => z.guid().safeParse(one).success), "it is not a list of users' ids")
+  .transform((given): readonly string[] => Object.freeze(given));
 const openBaoAddress = z
   .string()
   .refine((given) => URL.canParse(given) && /^(https?|unix):$/.test(new URL(given).protocol), "it is not an address")
@@ -421,6 +427,12 @@ export const settings = {
     description: "The origins whose pages may call the API, exactly, with commas between. None where unset.",
     parser: origins,
     remedy: "give origins as browsers send them, https://app.example.com, without a path or a slash at the end",
+  }),
+  KEYROW_OFFLINE_WORKERS: optional({
+    description:
+      "The ids of users, with commas between, to whom USER credentials of others are opened where a policy reveals them: workers that act for users who are away. None where unset.",
+    parser: userIds,
+    remedy: "give UUIDs of users, or unset it",
   }),
   KEYROW_GRAPHIQL: setting({
     default: { embedded: "on", server: "off" },

@@ -45,6 +45,7 @@ test("nothing set is embedded mode with its defaults", (t) => {
     },
     introspection: true,
     corsOrigins: [],
+    offlineWorkers: [],
     graphiql: true,
     demo: true,
     logLevel: "info",
@@ -132,6 +133,14 @@ const accepted: Array<[title: string, env: Environment, get: (config: Config) =>
     "https://app.example http://localhost:5173",
   ],
   [
+    "offline workers in capitals, with a space after the comma",
+    {
+      KEYROW_OFFLINE_WORKERS: "00000000-0000-4000-8000-0000000000AB, 00000000-0000-4000-8000-0000000000ac",
+    },
+    (it) => it.offlineWorkers.join(" "),
+    "00000000-0000-4000-8000-0000000000ab 00000000-0000-4000-8000-0000000000ac",
+  ],
+  [
     "an address for DB admins",
     { ADMIN_DATABASE_URL: "postgres://alice@db/app" },
     (it) => it.adminDatabaseUrl,
@@ -194,6 +203,12 @@ const refused: Array<[title: string, env: Environment, expected: RegExp]> = [
   ["a negative port", { PORT: "-1" }, /^PORT: /],
   ["a port in hexadecimal", { PORT: "0x10" }, /^PORT: /],
   ["a port with a space", { PORT: " 80" }, /^PORT: /],
+  ["offline workers by name", { KEYROW_OFFLINE_WORKERS: mark }, /^KEYROW_OFFLINE_WORKERS: .*give UUIDs of users/],
+  [
+    "an empty offline worker",
+    { KEYROW_OFFLINE_WORKERS: "00000000-0000-4000-8000-0000000000ab," },
+    /^KEYROW_OFFLINE_WORKERS: /,
+  ],
   ["a user setting of one word", { KEYROW_USER_SETTING: mark }, /^KEYROW_USER_SETTING: .*app\.user_id$/],
   ["a user setting in capitals", { KEYROW_USER_SETTING: `app.${mark}_Id` }, /^KEYROW_USER_SETTING: /],
   ["a user setting that ends a statement", { KEYROW_USER_SETTING: `app.${mark}'` }, /^KEYROW_USER_SETTING: /],

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -6,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import test, { type ExecutionContext } from "ava";
 import { execa } from "execa";
 import { ownSigningKey } from "../src/signing-key.ts";
+import type { Limit } from "../src/token-limits.ts";
 import { createLogin } from "./helpers/admin.ts";
 import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts";
 import { githubToken } from "./helpers/github.ts";
@@ -16,7 +18,7 @@ import { does, makeShell, pageOf, shell } from "./helpers/shell.ts";
 
 // Does what docs/recipes.md says: its blocks are what is run here, with other addresses.
 
-const page = pageOf("recipes.md", "sh", "yaml", "crontab", "python");
+const page = pageOf("recipes.md", "sh", "yaml", "crontab", "python", "sql");
 const recipes = {
   deployMachine: page.block("machine add deploy"),
   workflow: page.block("runs-on:"),
@@ -28,17 +30,22 @@ const recipes = {
   curlUse: page.block("| keyrow_set github/deploy"),
   python: page.block("def ask("),
   pythonUse: page.block("import keyrow\n"),
+  offlinePolicy: page.block("create policy user_credentials_select_offline_worker"),
+  offlineUsers: page.block("insert into keyrow.offline_access"),
+  offlineServer: page.block("npx keyrow serve"),
+  offlineUse: page.block("def github_tokens("),
 };
 
 test("every block of docs/recipes.md is run here", (t) => {
   t.deepEqual(Object.values(recipes).sort(), page.blocks.toSorted());
 });
 
+const SET = "mutation ($input: SetUserCredentialInput!) { setUserCredential(input: $input) { created } }";
 const workspace = /--workspace ([0-9a-f-]{36})/.exec(recipes.workflow)?.[1] ?? "";
 const github = makeKey("RS256", { kid: "QjVDNzE", use: "sig", alg: "RS256" });
 
 /** A server that takes GitHub's tokens, with an admin, a workspace of theirs with credentials, and a shell. */
-async function stage(t: ExecutionContext) {
+async function stage(t: ExecutionContext, env: Record<string, string> = {}) {
   const directory = makeTemporaryDirectory("keyrow-recipes-");
   t.teardown(() => removeWithServers(directory));
   const keys = await startKeyServer(github.jwk);
@@ -50,7 +57,7 @@ async function stage(t: ExecutionContext) {
 
   const signingKeyFile = join(directory, "signing-key.pem");
   const server = await startTestServer({
-    env: { JWT_ISSUERS: issuers },
+    env: { JWT_ISSUERS: issuers, ...env },
     signingKey: await ownSigningKey(signingKeyFile),
   });
   t.teardown(() => server.stop());
@@ -66,8 +73,7 @@ async function stage(t: ExecutionContext) {
   );
   const set = async (provider: string, name: string) => {
     const input = { scope: "WORKSPACE", workspaceId: workspace, provider, name, value: secretOf(provider, name) };
-    const document = "mutation ($input: SetUserCredentialInput!) { setUserCredential(input: $input) { created } }";
-    t.deepEqual((await server.query(ana, document, { input })).codes, []);
+    t.deepEqual((await server.query(ana, SET, { input })).codes, []);
   };
   await set("github", "deploy");
   await set("s3", "backup");
@@ -271,5 +277,106 @@ withPrograms(
     const led = await run(use, { KEYROW_URL: `http://127.0.0.1:${port}` });
     t.regex(led.stderr, /HTTP Error 302/);
     t.is(asked, 1);
+  },
+);
+
+const [, offlineWorker = ""] = /^export KEYROW_OFFLINE_WORKERS=(\S+)\n/.exec(recipes.offlineServer) ?? [];
+
+/** Sets USER credentials of Ana and of Ben, and lets the page's worker act for Ana alone. */
+async function stageOffline(t: ExecutionContext, env: Record<string, string>) {
+  const { server, ana, at, directory } = await stage(t, env);
+  const { database } = server;
+  const ben = await makeUser(database, "Ben");
+  await asAdmin(database, "update public.users set email = 'ana@example.com' where id = $1", [ana]);
+  for (const [user, provider, name] of [
+    [ana, "github", "work"],
+    [ana, "github", "home"],
+    [ana, "gitlab", "work"],
+    [ben, "github", "work"],
+  ] as const) {
+    const input = { provider, name, value: `${user} ${provider}/${name}` };
+    t.deepEqual((await server.query(user, SET, { input })).codes, []);
+  }
+  const owner = database.pool("keyrow_migrate");
+  await owner.query(`begin; set local role keyrow_owner; ${recipes.offlinePolicy} commit`);
+  await asAdmin(database, recipes.offlineUsers);
+  writeFileSync(join(directory, "keyrow.py"), recipes.python);
+  writeFileSync(join(directory, "worker.py"), recipes.offlineUse);
+  /** What the page's function gives of a user, as JSON, and how it ended. */
+  const tokensOf = (user: string, limits?: readonly Limit[]) =>
+    shell(
+      at,
+      `python3 -I -c 'import json, sys; sys.path.insert(0, "."); import worker; print(json.dumps(worker.github_tokens(sys.argv[1])))' ${user}`,
+      { KEYROW_URL: server.url, KEYROW_TOKEN: server.token(offlineWorker, limits && { limits }) },
+    );
+  return { server, ana, ben, tokensOf };
+}
+
+const ALL = "{ userCredentials { nodes { id userId provider value } } }";
+
+withPrograms(
+  ["python3"],
+  "a worker uses the github/* credentials of users who let it, on the record, and no others, and loses them at once",
+  async (t) => {
+    const { server, ana, ben, tokensOf } = await stageOffline(t, { KEYROW_OFFLINE_WORKERS: offlineWorker });
+    const { database } = server;
+    const used = await tokensOf(ana, [{ credentials: ["github/*"], actions: ["reveal"] }]);
+    t.is(used.stderr, "");
+    t.deepEqual(JSON.parse(used.stdout), { home: `${ana} github/home`, work: `${ana} github/work` });
+    t.is((await tokensOf(ben)).stdout, "{}");
+    const record = await asAdmin(
+      database,
+      `select details ->> 'provider' as provider from public.activity_logs
+       where user_id = $1 and action = 'CREDENTIAL_ACCESSED'`,
+      [offlineWorker],
+    );
+    t.deepEqual(record.rows, [{ provider: "github" }, { provider: "github" }]);
+
+    // Everybody else is as before, those who let the worker included, and it changes nothing.
+    const { data } = await server.query(offlineWorker, ALL);
+    t.true(
+      data?.userCredentials.nodes.every(
+        (it: { userId: string; provider: string }) => it.userId === ana && it.provider === "github",
+      ),
+    );
+    for (const user of [ana, ben]) {
+      const { nodes } = (await server.query(user, ALL)).data?.userCredentials ?? {};
+      t.true(
+        nodes.every((it: { value: string | null }) => it.value !== null),
+        user,
+      );
+      t.is(nodes.filter(({ userId }: { userId: string }) => userId === user).length, user === ana ? 6 : 1);
+    }
+    const input = { id: data?.userCredentials.nodes[0].id };
+    const revoke =
+      "mutation ($input: RevokeUserCredentialInput!) { revokeUserCredential(input: $input) { clientMutationId } }";
+    t.deepEqual((await server.query(offlineWorker, revoke, { input })).codes, ["NOT_FOUND"]);
+
+    await asAdmin(database, "delete from keyrow.offline_access where user_id = $1", [ana]);
+    t.is((await tokensOf(ana)).stdout, "{}");
+  },
+);
+
+withPrograms(
+  ["python3"],
+  "a worker that a policy lets in opens nothing on a server that does not name it, and one that only the server names sees nothing",
+  async (t) => {
+    const { server, ana, tokensOf } = await stageOffline(t, { KEYROW_OFFLINE_WORKERS: randomUUID() });
+    const refused = await tokensOf(ana);
+    t.regex(refused.stderr, /RuntimeError: This value can't be opened/);
+    const { data, codes } = await server.query(offlineWorker, ALL);
+    t.deepEqual(
+      data?.userCredentials.nodes.map(({ value }: { value: string | null }) => value),
+      [null, null],
+    );
+    t.deepEqual(codes, ["CANNOT_OPEN", "CANNOT_OPEN"]);
+
+    const named = await startTestServer({ env: { KEYROW_OFFLINE_WORKERS: offlineWorker } });
+    t.teardown(() => named.stop());
+    const ben = await makeUser(named.database, "Ben");
+    await asAdmin(named.database, "insert into public.users (id, name) values ($1, 'GitHub worker')", [offlineWorker]);
+    const input = { provider: "github", name: "work", value: "ben's" };
+    t.deepEqual((await named.query(ben, SET, { input })).codes, []);
+    t.deepEqual((await named.query(offlineWorker, ALL)).data?.userCredentials.nodes, []);
   },
 );

@@ -17,6 +17,7 @@ import { createLocalCipher } from "../../src/cipher/local.ts";
 import { readConfig } from "../../src/config.ts";
 import { createPool } from "../../src/database.ts";
 import { createPreset, exposed } from "../../src/graphile.config.ts";
+import { createMayOpen } from "../../src/may-open.ts";
 import { createSession } from "../../src/session.ts";
 import { localKey } from "../cipher/contract.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
@@ -37,7 +38,8 @@ async function schemaOf(of: TestDatabase): Promise<GraphQLSchema> {
   const pool = createPool(of.url("keyrow_authenticator"));
   const cipher = createKeyring([createLocalCipher(localKey("local:20261123-00000001"))]);
   const { limits } = readConfig({});
-  const parts = { pool, cipher, session: createSession(limits), limits, onRevealed: () => undefined };
+  const session = createSession(limits);
+  const parts = { pool, cipher, session, limits, mayOpen: createMayOpen([]), onRevealed: () => undefined };
   try {
     return (await makeSchema(createPreset(parts))).schema;
   } finally {
