@@ -318,6 +318,27 @@ test("known limit: a change is recorded under the claims at the statement's end,
   });
 });
 
+test("known limit: a thief lists, makes and revokes anybody's records of tokens, and gets no token by it", async (t) => {
+  await inWorld(pool, async (s) => {
+    const made = "select from keyrow.create_token('stolen', '{}', now() + interval '1 hour')";
+    t.is(await s.try(ana, made), 1);
+    t.is(await s.try(ana, "select keyrow.revoke_token(id) from keyrow.visible_tokens() where name = 'stolen'"), 1);
+    t.is(await s.try(server, "select from keyrow.tokens"), "42501", "the table itself is closed");
+  });
+});
+
+test("known limit: the login learns whom an issuer's subject is, and which machine claims are, by asking for it", async (t) => {
+  await inWorld(pool, async (s) => {
+    t.is(await s.try(server, "select from keyrow.identified_user('https://issuer.test', 'guessed')"), 1);
+    t.is(
+      await s.try(server, "select from keyrow.identified_machines('https://issuer.test', '{\"sub\": \"guessed\"}')"),
+      0,
+    );
+    for (const table of ["identities", "machines"])
+      t.is(await s.try(server, `select from keyrow.${table}`), "42501", "no list of them");
+  });
+});
+
 test("known limit: a conflict tells of a hidden row of one's own id, or of a co-admin's note of the workspace", async (t) => {
   const insert = (user: string, workspace: string | null, provider: string, name: string) =>
     `insert into public.user_credentials (user_id, workspace_id, provider, name, type, encrypted_value, key_id)
