@@ -143,7 +143,9 @@ async function rewrap(
   place: TransitKey,
   items: readonly Bound[],
 ): Promise<Array<Sealed | KeyrowError>> {
-  const moved = await eachHeld(key, place, "rewrap", items, ({ ciphertext }) => checked(ciphertext));
+  const moved = await eachHeld(key, place, "rewrap", items, ({ ciphertext }, { encrypted }) =>
+    rewrapped(ciphertext, encrypted),
+  );
   const good = moved.flatMap((encrypted, index) =>
     typeof encrypted === "string" ? [{ encrypted, context: (items[index] as Bound).context }] : [],
   );
@@ -167,7 +169,7 @@ async function eachHeld(
   place: TransitKey,
   operation: "decrypt" | "rewrap",
   items: readonly Bound[],
-  read: (result: BatchResult) => string | KeyrowError,
+  read: (result: BatchResult, item: Bound) => string | KeyrowError,
 ): Promise<Array<string | KeyrowError>> {
   const states = await statesOf(key, place, items);
   const held = items.filter((_, index) => states[index] === "held");
@@ -176,10 +178,10 @@ async function eachHeld(
   // What is known is of before a restore, then.
   if (results.some(isTooNew)) await key.versions(performance.now());
   let next = 0;
-  return states.map((state) => {
+  return states.map((state, index) => {
     if (state !== "held") return refusal(state);
     const result = results[next++] as BatchResult;
-    if (result.error === undefined) return read(result);
+    if (result.error === undefined) return read(result, items[index] as Bound);
     return refusal(isTooNew(result) ? "too-new" : "missing");
   });
 }
@@ -250,11 +252,11 @@ function parse(encrypted: string): { version: number; body: string } | undefined
 }
 
 /**
- * A ciphertext as it is to be stored, of this plaintext where it is known; a fault for anything else that was answered, and
- * for what has the plaintext in it.
+ * A ciphertext as it is to be stored, of this plaintext; a fault for anything else that was answered, and for what has the
+ * plaintext in it.
  */
-function checked(ciphertext: string | undefined, plain: Buffer = Buffer.alloc(0)): string {
-  const bytes = Buffer.from(parse(ciphertext ?? "")?.body ?? "", "base64");
+function checked(ciphertext: string | undefined, plain: Buffer): string {
+  const bytes = bytesOf(ciphertext);
   const isOpen = plain.length >= TELLING_BYTES && bytes.includes(plain);
   if (isOpen || bytes.length < plain.length + OVERHEAD_BYTES) throw new OpenBaoFault("garbage");
   return ciphertext as string;
@@ -266,6 +268,16 @@ function openedValue(plaintext: string | undefined): string | KeyrowError {
   } catch {
     return new KeyrowError("CANNOT_OPEN");
   }
+/** The new form of a ciphertext: of the same length, for a plaintext handed back instead is shorter; a fault otherwise. */
+function rewrapped(ciphertext: string | undefined, before: string): string {
+  if (bytesOf(ciphertext).length !== bytesOf(before).length) throw new OpenBaoFault("garbage");
+  return ciphertext as string;
+}
+
+function bytesOf(encrypted = ""): Buffer {
+  return Buffer.from(parse(encrypted)?.body ?? "", "base64");
+}
+
 }
 
 /** What is too new opens when OpenBao has its newest state again; of the rest, nobody is told why. */

@@ -1,6 +1,12 @@
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { createServer, request as forward, type IncomingMessage, type ServerResponse } from "node:http";
+import {
+  type ClientRequest,
+  createServer,
+  request as forward,
+  type IncomingMessage,
+  type ServerResponse,
+} from "node:http";
 import type { AddressInfo } from "node:net";
 import { json } from "node:stream/consumers";
 import type { ExecutionContext } from "ava";
@@ -38,6 +44,7 @@ export async function makeFaulty(t: ExecutionContext, real: OpenBaoAccess): Prom
     calls += 1;
     if (fault === "none") pass(real, request, response);
     else if (fault === "open" && request.url?.includes("/encrypt/")) void answerOpen(request, response);
+    else if (fault === "open" && request.url?.includes("/rewrap/")) answerOpened(real, request, response);
     else if (fault === "open") pass(real, request, response);
     else if (fault === "slow") setTimeout(() => pass(real, request, response), SLOW_MS);
     else if (fault === "stumble once") {
@@ -96,15 +103,35 @@ async function answerOpen(request: IncomingMessage, response: ServerResponse): P
   response.writeHead(200).end(JSON.stringify({ data: { batch_results: sealed } }));
 }
 
-function pass({ address }: OpenBaoAccess, request: IncomingMessage, response: ServerResponse): void {
-  const { protocol, hostname, port, pathname } = new URL(address);
-  const to = protocol === "unix:" ? { socketPath: decodeURIComponent(pathname) } : { hostname, port };
-  const { host: _, connection: __, ...headers } = request.headers;
-  const onward = forward({ ...to, method: request.method, path: request.url, headers }, (answer) => {
+/** What was to be sealed anew, opened, in the form of a ciphertext. */
+function answerOpened(real: OpenBaoAccess, request: IncomingMessage, response: ServerResponse): void {
+  const path = request.url?.replace("/rewrap/", "/decrypt/");
+  const onward = send(real, request, path, async (answer) => {
+    const { data } = (await json(answer)) as { data: { batch_results: Array<{ plaintext: string }> } };
+    const opened = data.batch_results.map(({ plaintext }) => ({ ciphertext: `vault:v1:${plaintext}` }));
+    response.writeHead(200).end(JSON.stringify({ data: { batch_results: opened } }));
+  });
+  onward.on("error", () => response.destroy());
+  request.pipe(onward);
+}
+
+function pass(real: OpenBaoAccess, request: IncomingMessage, response: ServerResponse): void {
+  const onward = send(real, request, request.url, (answer) => {
     response.writeHead(answer.statusCode ?? 502, answer.headers);
     answer.pipe(response);
   });
   // The real one's absence is this one's.
   onward.on("error", () => response.destroy());
   request.pipe(onward);
+}
+
+function send(
+  { address }: OpenBaoAccess,
+  { method, headers: { host: _, connection: __, ...headers } }: IncomingMessage,
+  path: string | undefined,
+  answered: (answer: IncomingMessage) => void,
+): ClientRequest {
+  const { protocol, hostname, port, pathname } = new URL(address);
+  const to = protocol === "unix:" ? { socketPath: decodeURIComponent(pathname) } : { hostname, port };
+  return forward({ ...to, method, path, headers }, answered);
 }

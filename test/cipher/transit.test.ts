@@ -286,6 +286,17 @@ test.serial("a refusal is not asked again", async (t) => {
 });
 
 test.serial("an OpenBao that is sealed, stopped and started again is away and back", async (t) => {
+test.serial("a rewrap that hands back opened values is refused, and no value is stored so", async (t) => {
+  const door = await makeFaulty(t, bao.access);
+  const { transit } = observe(t, door.access, bao.transitKey);
+  const context = userContext();
+  const sealed = await sealOne(transit, context, "a value that is longer than any nonce and tag");
+  door.set("open");
+  const error = await t.throwsAsync(transit.rewrap([{ ...sealed, context }]));
+  t.is((error as KeyrowError).code, "CIPHER_UNAVAILABLE");
+  t.not(transit.availability, "closed");
+});
+
   const own = await startOpenBao(t);
   const { transit, log } = observe(t, own.access, own.transitKey);
   const context = userContext();
