@@ -202,10 +202,11 @@ function stateOf(place: TransitKey, { keyId, encrypted }: Bound, versions: Versi
 
 /**
  * Ciphertexts, made a moment ago, with the ids of the versions that they name. Those are asked for now: a key that was
- * lost and made anew has the same versions, and values under the old name would not open again.
+ * lost and made anew has the same versions, and values under the old name would not open again; and it may bind nothing.
  */
 async function named(key: UsableKey, ciphertexts: readonly string[]): Promise<Sealed[]> {
   const versions = await key.versions(performance.now());
+  if (!versions.derived) throw new OpenBaoFault("unbound");
   return ciphertexts.map((encrypted) => ({ encrypted, keyId: idOf(versions, parse(encrypted)?.version ?? 0) }));
 }
 
@@ -220,7 +221,8 @@ function idOf(versions: Versions, version: number): string {
  * twice it has two forms, or whoever reads the database would see which values are the same.
  */
 async function probe(key: UsableKey, place: TransitKey): Promise<void> {
-  await key.versions(performance.now());
+  const { derived } = await key.versions(performance.now());
+  if (!derived) throw unbound(place);
   const here: Plain = { context: ["keyrow", "check"], value: "a value to try this key with" };
   const [one, other] = (await seal(key, [here, here])) as [Sealed, Sealed];
   if (one.encrypted === other.encrypted) throw new OpenBaoFault("garbage");
@@ -230,8 +232,12 @@ async function probe(key: UsableKey, place: TransitKey): Promise<void> {
   ]);
   if (openedValue(opened?.plaintext) !== here.value) throw new OpenBaoFault("garbage");
   if (elsewhere?.error !== undefined) return;
-  throw new KeyrowError("TRANSIT_UNBOUND", {
-    message: `The Transit key ${place.mount}/${place.key} binds no value to its row: what it seals opens anywhere.`,
+  throw unbound(place);
+}
+
+function unbound({ mount, key }: TransitKey): KeyrowError {
+  return new KeyrowError("TRANSIT_UNBOUND", {
+    message: `The Transit key ${mount}/${key} binds no value to its row: what it seals opens anywhere.`,
     hint: "Make a key with derived=true, and name it by KEYROW_TRANSIT_KEY.",
   });
 }
@@ -262,12 +268,6 @@ function checked(ciphertext: string | undefined, plain: Buffer): string {
   return ciphertext as string;
 }
 
-function openedValue(plaintext: string | undefined): string | KeyrowError {
-  try {
-    return decodeValue(decodeBase64(plaintext as string));
-  } catch {
-    return new KeyrowError("CANNOT_OPEN");
-  }
 /** The new form of a ciphertext: of the same length, for a plaintext handed back instead is shorter; a fault otherwise. */
 function rewrapped(ciphertext: string | undefined, before: string): string {
   if (bytesOf(ciphertext).length !== bytesOf(before).length) throw new OpenBaoFault("garbage");
@@ -278,6 +278,12 @@ function bytesOf(encrypted = ""): Buffer {
   return Buffer.from(parse(encrypted)?.body ?? "", "base64");
 }
 
+function openedValue(plaintext: string | undefined): string | KeyrowError {
+  try {
+    return decodeValue(decodeBase64(plaintext as string));
+  } catch {
+    return new KeyrowError("CANNOT_OPEN");
+  }
 }
 
 /** What is too new opens when OpenBao has its newest state again; of the rest, nobody is told why. */

@@ -159,6 +159,24 @@ test.serial("a key that is not derived is refused, for it binds nothing", async 
   t.regex((error as KeyrowError).hint ?? "", /derived=true/);
 });
 
+test.serial("a key that is made anew without derived seals nothing, also while a server runs", async (t) => {
+  const own = await startOpenBao(t);
+  const path = "transit/keys/anew";
+  const make = (derived: boolean) => own.root({ method: "POST", path, body: { type: "aes256-gcm96", derived } });
+  await make(true);
+  const { transit, log } = observe(t, own.rootAccess, { mount: "transit", key: "anew" });
+  const context = userContext();
+  await sealOne(transit, context, "bound");
+  await own.root({ method: "POST", path: `${path}/config`, body: { deletion_allowed: true } });
+  await own.root({ method: "DELETE", path });
+  await make(false);
+  t.is(((await t.throwsAsync(sealOne(transit, context, "unbound"))) as KeyrowError).code, "CIPHER_UNAVAILABLE");
+  t.true(log().some(({ reason }) => reason === "unbound"));
+  // The probe says what is wrong with it, and goes on refusing.
+  await until(t, async () => log().some(({ msg }) => /binds no value/.test(String(msg))));
+  t.not(transit.availability, "closed");
+});
+
 test.serial(
   "an OpenBao restored from an older backup: newer values wait, none is lost, and the log says so",
   async (t) => {
@@ -268,6 +286,17 @@ for (const fault of ["silence", "garbage", "no answer's form", "cut", "huge", "o
   );
 }
 
+test.serial("a rewrap that hands back opened values is refused, and no value is stored so", async (t) => {
+  const door = await makeFaulty(t, bao.access);
+  const { transit } = observe(t, door.access, bao.transitKey);
+  const context = userContext();
+  const sealed = await sealOne(transit, context, "a value that is longer than any nonce and tag");
+  door.set("open");
+  const error = await t.throwsAsync(transit.rewrap([{ ...sealed, context }]));
+  t.is((error as KeyrowError).code, "CIPHER_UNAVAILABLE");
+  t.not(transit.availability, "closed");
+});
+
 test.serial("a server that stumbles once is asked once more, and nobody notices", async (t) => {
   const door = await makeFaulty(t, bao.access);
   const { transit, states } = observe(t, door.access, bao.transitKey);
@@ -286,17 +315,6 @@ test.serial("a refusal is not asked again", async (t) => {
 });
 
 test.serial("an OpenBao that is sealed, stopped and started again is away and back", async (t) => {
-test.serial("a rewrap that hands back opened values is refused, and no value is stored so", async (t) => {
-  const door = await makeFaulty(t, bao.access);
-  const { transit } = observe(t, door.access, bao.transitKey);
-  const context = userContext();
-  const sealed = await sealOne(transit, context, "a value that is longer than any nonce and tag");
-  door.set("open");
-  const error = await t.throwsAsync(transit.rewrap([{ ...sealed, context }]));
-  t.is((error as KeyrowError).code, "CIPHER_UNAVAILABLE");
-  t.not(transit.availability, "closed");
-});
-
   const own = await startOpenBao(t);
   const { transit, log } = observe(t, own.access, own.transitKey);
   const context = userContext();

@@ -7,6 +7,7 @@ import { OpenBaoFault } from "./fault.ts";
 const LAST_SECOND = 253_402_300_799;
 
 const answer = z.object({
+  derived: z.boolean(),
   latest_version: z.number().int().positive(),
   min_decryption_version: z.number().int().nonnegative(),
   // Of a symmetric key: when each version was made, in seconds since 1970. Retired ones are left out.
@@ -16,6 +17,8 @@ const answer = z.object({
 /** The versions of a Transit key, as OpenBao tells them. */
 export interface Versions {
   readonly latest: number;
+  /** Whether it binds what it seals to a context; where not, it ignores that without a word. */
+  readonly derived: boolean;
   /** The id of a version; undefined where there is none, or it is retired. */
   idOf(version: number): string | undefined;
   state(keyId: string): KeyState;
@@ -25,7 +28,7 @@ export interface Versions {
 export function readVersions(place: TransitKey, data: unknown): Versions {
   const result = answer.safeParse(data);
   if (!result.success) throw new OpenBaoFault("garbage");
-  const { latest_version: latest, min_decryption_version: oldest, keys } = result.data;
+  const { derived, latest_version: latest, min_decryption_version: oldest, keys } = result.data;
   // Made once: they are asked for with every value.
   const ids = new Map(
     Object.entries(keys).map(([version, made]) => [Number(version), keyIdOf(place, Number(version), made)]),
@@ -33,6 +36,7 @@ export function readVersions(place: TransitKey, data: unknown): Versions {
   const idOf = (version: number) => ids.get(version);
   return {
     latest,
+    derived,
     idOf,
     state(keyId) {
       const version = versionOf(place, keyId);
