@@ -39,7 +39,7 @@ const rotate = command("rotate", "Makes a new key, for all new values; older one
   )
   .addHelpText(
     "after",
-    `\nA local key is used from the servers' next start on: back the key file up, and restart them. OpenBao's is used\nwithin seconds. \`keyrow rewrap\` moves older values. The database is not touched, but must be there.${WHERE}`,
+    `\nA local key is used from the servers' next start on: back the key file up, and restart them and the workers, which move\nwhat is under the keys of their start alone. OpenBao's is used within seconds. \`keyrow rewrap\` moves older values.\nThe database is not touched, but must be there.${WHERE}`,
   )
   .action(async (which: string | undefined, { json }: { json: boolean }) => {
     const { KeyrowError } = await import("../errors.ts");
