@@ -29,7 +29,7 @@ export const rewrap = command(
     examples(
       ["keyrow rewrap", "after `keyrow keys rotate`, or when OpenBao is new"],
       ["keyrow rewrap --rate 200", "with little load"],
-      ["keyrow rewrap --to local", "away from OpenBao; stop the servers first, which would move values back"],
+      ["keyrow rewrap --to local", "away from OpenBao; stop the workers first, which would move values back"],
       ["keyrow rewrap --from-legacy --legacy-key-file old.key", "what came with another application's table"],
     ),
   )
