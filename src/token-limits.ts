@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { UUID } from "./uuid.ts";
 
 /** The claim of a JWT that limits it: one limit, or an array of them. */
 export const LIMITS_CLAIM = "keyrow";
@@ -11,7 +12,7 @@ export const actions = ["read", "reveal", "write"] as const;
 
 // The database reads the same, and refuses what it can't understand: keyrow.is_limit().
 const pattern = z.string().regex(/^[^/\p{Cc}\p{Cs}]{1,100}\/[^\p{Cc}\p{Cs}]{1,255}$/u);
-const uuid = z.string().regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i);
+const uuid = z.string().regex(UUID);
 const limit = z.strictObject({
   credentials: z.array(pattern).max(100).readonly().optional(),
   actions: z.array(z.enum(actions)).max(3).readonly().optional(),

@@ -5,6 +5,7 @@ import { fixedKey, type Issuer, type KeySource } from "./issuers/issuer.ts";
 import { parseJsonBytes } from "./json.ts";
 import type { JwtKey } from "./jwt-key.ts";
 import { LIMITS_CLAIM, type Limit, parseLimits } from "./token-limits.ts";
+import { UUID } from "./uuid.ts";
 
 /** What a token must satisfy, and what one that is made here says. */
 export interface TokenRules {
@@ -58,7 +59,6 @@ const MAX_DATE = 253_402_300_799;
 
 // RFC 6750, section 2.1, with the letters of a JWT alone. ASCII, so characters are bytes.
 const bearer = /^bearer +([\w.-]+)$/i;
-const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const anySubject = /^[^\p{Cc}\p{Cs}]{1,255}$/u;
 const emailAddress = /^[^\s\p{C}@]{1,64}@[^\s\p{C}@]{1,189}$/u;
 const personName = /^[^\p{Cc}\p{Cs}]{1,200}$/u;
@@ -158,7 +158,7 @@ export function createSigner(rules: TokenRules, now: () => number = Date.now): (
     });
   }
   return ({ userId, expiresIn, email, name, limits }) => {
-    if (!uuid.test(userId) || !Number.isSafeInteger(expiresIn) || expiresIn <= 0) throw new KeyrowError("VALIDATION");
+    if (!UUID.test(userId) || !Number.isSafeInteger(expiresIn) || expiresIn <= 0) throw new KeyrowError("VALIDATION");
     const iat = Math.floor(now() / 1000);
     const payload = {
       [rules.userClaim]: userId.toLowerCase(),
@@ -206,7 +206,7 @@ export function claimsFor({ claims }: Bearer, userId: string, what: Pick<Claims,
 }
 
 function subjectOf(value: unknown, { subjects }: Issuer): string {
-  const form = subjects === "uuid" ? uuid : anySubject;
+  const form = subjects === "uuid" ? UUID : anySubject;
   if (typeof value !== "string" || !form.test(value)) throw new Error("not a user");
   return subjects === "uuid" ? value.toLowerCase() : value;
 }

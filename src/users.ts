@@ -1,7 +1,6 @@
 import type pg from "pg";
 import { KeyrowError } from "./errors.ts";
-
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+import { UUID } from "./uuid.ts";
 
 /** The id of a user who must exist, by id (a UUID) or e-mail address, as a DB admin sees them; else throws NOT_FOUND. */
 export async function knownUser(client: pg.ClientBase, idOrEmail: string): Promise<string> {

@@ -1,7 +1,6 @@
 import type pg from "pg";
 import { KeyrowError } from "../errors.ts";
-
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+import { UUID } from "../uuid.ts";
 
 /** The id of a workspace by id, or by a name that one alone has, as a DB admin sees them; throws NOT_FOUND and CONFLICT. */
 export async function knownWorkspace(client: pg.ClientBase, idOrName: string): Promise<string> {

@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { type Client, keyrow } from "../client.ts";
 import { KeyrowError } from "../errors.ts";
+import { UUID } from "../uuid.ts";
 import { given, namesProxy } from "./environment.ts";
 import { type Login, storedLogin } from "./login.ts";
 
@@ -81,11 +82,9 @@ async function authority(path: string): Promise<string> {
   });
 }
 
-const uuid = /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
-
 /** The id of the workspace that an option names, by its id or name. Throws NOT_FOUND, or USAGE where two have the name. */
 export async function workspaceId(client: Client, named: string | undefined): Promise<string | undefined> {
-  if (named === undefined || uuid.test(named)) return named?.toLowerCase();
+  if (named === undefined || UUID.test(named)) return named?.toLowerCase();
   const [id, another] = await client.workspacesNamed(named);
   if (id === undefined) {
     throw new KeyrowError("NOT_FOUND", { message: "There is no workspace of that name, or it is not visible to you." });
