@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import type { Config } from "../config.ts";
 
 /** A subcommand to be described further: every command of `keyrow` starts here, and is added in `program.ts`. */
 export function command(name: string, description: string): Command {
@@ -9,6 +10,32 @@ export function command(name: string, description: string): Command {
 export function examples(...lines: Array<readonly [line: string, does: string]>): string {
   const width = Math.max(...lines.map(([line]) => line.length));
   return ["", "Examples:", ...lines.map(([line, does]) => `  ${line.padEnd(width)}  ${does}`)].join("\n");
+}
+
+/** What the help of a command ends with that works on the database as a DB admin. */
+export const ADMIN_DATABASE =
+  "\nThe database is that of ADMIN_DATABASE_URL, as a login that may become keyrow_admin and is no superuser, or the\nembedded one.";
+
+/** Collects an option that may stand several times. */
+export function several(word: string, before: readonly string[] = []): string[] {
+  return [...before, word];
+}
+
+/** The configuration, read by an action alone: help needs none of it. */
+export async function configuration(): Promise<Config> {
+  const { readConfig } = await import("../config.ts");
+  return readConfig();
+}
+
+/** A line on standard output. */
+export function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+/** Ends without an error of the catalogue: what did not happen, and the exit code. */
+export function end(what: string, exitCode: number): void {
+  process.stderr.write(`${what}\n`);
+  process.exitCode = exitCode;
 }
 
 /** How many columns help may take: those of the terminal, at most 100 for the eye; 80 where there is none. */

@@ -1,12 +1,10 @@
 import type { Identity } from "../identities.ts";
 import { printableJson } from "../printable.ts";
-import { command, examples } from "./command.ts";
+import { ADMIN_DATABASE, command, configuration, examples, print } from "./command.ts";
 
 const ISSUER = "--issuer <name or iss>";
 const OF_ISSUER = "whose subject it is: by its name in the file of JWT_ISSUERS, or its `iss` itself";
 const SUBJECT = "--subject <subject>";
-const WHERE =
-  "\nThe database is that of ADMIN_DATABASE_URL, as a login that may become keyrow_admin and is no superuser, or the\nembedded one.";
 
 const add = command("add", "Says which user an issuer's subject is.")
   .requiredOption(ISSUER, OF_ISSUER)
@@ -20,7 +18,10 @@ const add = command("add", "Says which user an issuer's subject is.")
       "from the next request on",
     ]),
   )
-  .addHelpText("after", `\nWhoever has a token of that subject is the user, and does what the user may.${WHERE}`)
+  .addHelpText(
+    "after",
+    `\nWhoever has a token of that subject is the user, and does what the user may.${ADMIN_DATABASE}`,
+  )
   .action(async ({ json, ...options }: { issuer: string; subject: string; user: string; json: boolean }) => {
     const { addIdentity } = await import("../identities.ts");
     const done = await addIdentity(await configuration(), options);
@@ -38,7 +39,7 @@ const list = command("list", "Lists who is who.")
       ["keyrow identity list --user ana@example.com --json", "who may come as Ana, for a script"],
     ),
   )
-  .addHelpText("after", WHERE)
+  .addHelpText("after", ADMIN_DATABASE)
   .action(async ({ json, ...options }: { issuer?: string; user?: string; json: boolean }) => {
     const { listIdentities } = await import("../identities.ts");
     const identities = await listIdentities(await configuration(), options);
@@ -57,7 +58,7 @@ const rm = command("rm", "Takes an identity away.")
   )
   .addHelpText(
     "after",
-    `\nIts tokens are a stranger's from the next request on. Where the issuer's subjects are provisioned, a stranger gets\na new user; nothing of the old one is theirs.${WHERE}`,
+    `\nIts tokens are a stranger's from the next request on. Where the issuer's subjects are provisioned, a stranger gets\na new user; nothing of the old one is theirs.${ADMIN_DATABASE}`,
   )
   .action(async ({ json, ...options }: { issuer: string; subject: string; json: boolean }) => {
     const { removeIdentity } = await import("../identities.ts");
@@ -75,7 +76,7 @@ export const identity = command("identity", "Who is who: which user the subject 
       ["keyrow identity list", "what there is"],
     ),
   )
-  .addHelpText("after", `${WHERE}\nEach has its own help, as in \`keyrow identity add --help\`.`);
+  .addHelpText("after", `${ADMIN_DATABASE}\nEach has its own help, as in \`keyrow identity add --help\`.`);
 
 for (const one of [add, list, rm]) identity.addCommand(one);
 
@@ -91,13 +92,4 @@ async function table(identities: readonly Identity[]): Promise<string[]> {
     ],
     identities,
   );
-}
-
-async function configuration() {
-  const { readConfig } = await import("../config.ts");
-  return readConfig();
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
 }

@@ -1,8 +1,7 @@
 import { printableJson } from "../printable.ts";
-import { command, examples } from "./command.ts";
+import { ADMIN_DATABASE, command, examples, print } from "./command.ts";
 
-const WHERE =
-  "\nThe database is that of ADMIN_DATABASE_URL, as a login that may become keyrow_admin and is no superuser, or the\nembedded one. The keys are those of KEYROW_KEY_FILE and of the OpenBao at BAO_ADDR, or the data directory's own.";
+const WHERE = `${ADMIN_DATABASE} The keys are those of KEYROW_KEY_FILE and of the OpenBao at BAO_ADDR, or the data directory's own.`;
 
 const status = command("status", "Shows every key that rows are sealed under, and whether their values open here.")
   .option("--rows", "list the rows whose values don't open", false)
@@ -94,7 +93,3 @@ export const keys = command("keys", "The keys that seal values: status, rotate a
   .addHelpText("after", `${WHERE}\nEach has its own help, as in \`keyrow keys rotate --help\`.`);
 
 for (const one of [status, rotate, retire]) keys.addCommand(one);
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
-}

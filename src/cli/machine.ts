@@ -1,10 +1,8 @@
 import type { Machine } from "../machines/machines.ts";
 import { printableJson } from "../printable.ts";
-import { command, examples } from "./command.ts";
+import { ADMIN_DATABASE, command, configuration, examples, print, several } from "./command.ts";
 
 const NAME = "<name>";
-const WHERE =
-  "\nThe database is that of ADMIN_DATABASE_URL, as a login that may become keyrow_admin and is no superuser, or the\nembedded one.";
 
 interface AddOptions {
   readonly issuer?: string;
@@ -13,8 +11,6 @@ interface AddOptions {
   readonly only: readonly string[];
   readonly json: boolean;
 }
-
-const several = (value: string, before: readonly string[] = []) => [...before, value];
 
 const add = command("add", "Makes a machine, which has credentials of one workspace and nothing else.")
   .argument(NAME, "what to call it")
@@ -35,7 +31,7 @@ const add = command("add", "Makes a machine, which has credentials of one worksp
   )
   .addHelpText(
     "after",
-    `\nIt lists and reveals, on the record, and writes nothing. It is no user and member of nothing. A token is the machine\nwhere it says every claim exactly; one that could be several machines is refused. Name the claims that tell whose token\nit is: at GitHub Actions, whoever may run a job anywhere has a token with some ref and some audience.${WHERE}`,
+    `\nIt lists and reveals, on the record, and writes nothing. It is no user and member of nothing. A token is the machine\nwhere it says every claim exactly; one that could be several machines is refused. Name the claims that tell whose token\nit is: at GitHub Actions, whoever may run a job anywhere has a token with some ref and some audience.${ADMIN_DATABASE}`,
   )
   .action(async (given: string, { json, issuer, claim, workspace, only }: AddOptions) => {
     const { parseClaims, parseMachineName, parsePatterns } = await import("../machines/input.ts");
@@ -52,7 +48,7 @@ const list = command("list", "Lists the machines.")
     "after",
     examples(["keyrow machine list", "a table; times are UTC"], ["keyrow machine list --json", "for a script"]),
   )
-  .addHelpText("after", WHERE)
+  .addHelpText("after", ADMIN_DATABASE)
   .action(async ({ json }: { json: boolean }) => {
     const { listMachines } = await import("../machines/machines.ts");
     const machines = await listMachines(await configuration());
@@ -65,7 +61,7 @@ const rm = command("rm", "Removes a machine. Its tokens are a stranger's from th
   .argument(NAME, "which one")
   .option("--json", "say what was done as JSON", false)
   .addHelpText("after", examples(["keyrow machine rm ci", "the log keeps what it did"]))
-  .addHelpText("after", WHERE)
+  .addHelpText("after", ADMIN_DATABASE)
   .action(async (given: string, { json }: { json: boolean }) => {
     const { parseMachineName } = await import("../machines/input.ts");
     const name = parseMachineName(given);
@@ -80,7 +76,7 @@ const token = command("token", "Prints a token for a machine that has no issuer.
   .addHelpText("after", examples(["keyrow machine token backup --expires 30d", "a token for a month"]))
   .addHelpText(
     "after",
-    `\nIt is signed with Keyrow's own key, that of KEYROW_SIGNING_KEY_FILE or, where that is unset, of the data directory.${WHERE}`,
+    `\nIt is signed with Keyrow's own key, that of KEYROW_SIGNING_KEY_FILE or, where that is unset, of the data directory.${ADMIN_DATABASE}`,
   )
   .action(async (given: string, { expires }: { expires: string }) => {
     const { parseMachineName } = await import("../machines/input.ts");
@@ -103,7 +99,7 @@ export const machine = command(
       ["keyrow machine list", "what there is"],
     ),
   )
-  .addHelpText("after", `${WHERE}\nEach has its own help, as in \`keyrow machine add --help\`.`);
+  .addHelpText("after", `${ADMIN_DATABASE}\nEach has its own help, as in \`keyrow machine add --help\`.`);
 
 for (const one of [add, list, rm, token]) machine.addCommand(one);
 
@@ -127,13 +123,4 @@ async function table(machines: readonly Machine[]): Promise<string[]> {
     ],
     machines,
   );
-}
-
-async function configuration() {
-  const { readConfig } = await import("../config.ts");
-  return readConfig();
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
 }

@@ -44,25 +44,9 @@ function ofWorkspace(it: Command): Command {
 export const SERVER_HELP =
   "\nServer and token are those of KEYROW_URL and KEYROW_TOKEN or, where those are unset, of `keyrow login`.\nExit codes: 0 done, 1 error, 2 usage, 3 not found, 4 not allowed, 5 unavailable.";
 
-/** Collects an option that may stand several times. */
-export function several(word: string, before: readonly string[] = []): string[] {
-  return [...before, word];
-}
-
 /** The client of a command, and the workspace that it names. */
 export async function open(options: ScriptOptions) {
   const { connect, workspaceId } = await import("../script/connect.ts");
   const client = await connect(options);
   return { client, workspace: await workspaceId(client, options.workspace) };
-}
-
-/** A line on standard output. */
-export function print(text: string): void {
-  process.stdout.write(`${text}\n`);
-}
-
-/** Ends without an error of the catalogue: what did not happen, and the exit code. */
-export function end(what: string, exitCode: number): void {
-  process.stderr.write(`${what}\n`);
-  process.exitCode = exitCode;
 }

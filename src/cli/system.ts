@@ -1,12 +1,10 @@
 import type { Cipher } from "../cipher/cipher.ts";
 import type { Config } from "../config.ts";
 import { printableJson } from "../printable.ts";
-import { command, examples } from "./command.ts";
+import { ADMIN_DATABASE, command, end, examples, print } from "./command.ts";
 
 const CREDENTIAL = "<provider/name>";
 const WHICH = "which one; the first slash parts provider and name";
-const WHERE =
-  "\nThe database is that of ADMIN_DATABASE_URL, as a login that may become keyrow_admin and is no superuser, or the\nembedded one.";
 const KEYS = "\nWith ADMIN_DATABASE_URL the key file must be named by KEYROW_KEY_FILE.";
 
 interface SetOptions {
@@ -35,7 +33,7 @@ const set = command("set", "Creates a SYSTEM credential, or gives one a new valu
     "after",
     "\nOn a terminal it asks for one line; else the value is standard input, less one newline at its end.\nA value has 1 byte to 64 KiB of UTF-8.\n\nA new credential carries a user's id, for the table demands one. Without --user it is that of who carries\nall the other SYSTEM credentials; for the first one, or where several do, --user is needed. One that exists\nkeeps its owner, whom `keyrow handover` changes, and whatever is not given. A new value makes it active.",
   )
-  .addHelpText("after", WHERE + KEYS)
+  .addHelpText("after", ADMIN_DATABASE + KEYS)
   .action(async (text: string, options: SetOptions) => {
     const { askValue, parseCredentialName, parseExpiry, readValue } = await import("../system/input.ts");
     const which = parseCredentialName(text);
@@ -65,7 +63,7 @@ const get = command("get", "Prints the value of a SYSTEM credential, on the reco
     "after",
     "\nA newline follows on a terminal alone. The activity log has the login that asked, before the value is opened.",
   )
-  .addHelpText("after", WHERE + KEYS)
+  .addHelpText("after", ADMIN_DATABASE + KEYS)
   .action(async (text: string) => {
     const { parseCredentialName } = await import("../system/input.ts");
     const which = parseCredentialName(text);
@@ -83,7 +81,7 @@ const list = command("list", "Lists the SYSTEM credentials, without their values
       ["keyrow system list --json", "everything, for a script"],
     ),
   )
-  .addHelpText("after", WHERE)
+  .addHelpText("after", ADMIN_DATABASE)
   .action(async ({ json }: { json: boolean }) => {
     const { readConfig } = await import("../config.ts");
     const { listSystem } = await import("../system/credentials.ts");
@@ -100,7 +98,7 @@ const rm = command("rm", "Deletes a SYSTEM credential, on the record.")
   .option("--json", "say what was done as JSON", false)
   .addHelpText("after", examples(["keyrow system rm smtp/relay --yes", "gone; the log keeps that it was"]))
   .addHelpText("after", "\nOn a terminal it asks first.")
-  .addHelpText("after", WHERE)
+  .addHelpText("after", ADMIN_DATABASE)
   .action(async (text: string, { yes, json }: { yes: boolean; json: boolean }) => {
     const { confirmed, parseCredentialName } = await import("../system/input.ts");
     const which = parseCredentialName(text);
@@ -130,7 +128,7 @@ export const system = command(
       ["keyrow system rm smtp/relay", "delete it"],
     ),
   )
-  .addHelpText("after", `${WHERE}\nEach has its own help, as in \`keyrow system set --help\`.`);
+  .addHelpText("after", `${ADMIN_DATABASE}\nEach has its own help, as in \`keyrow system set --help\`.`);
 
 for (const one of [set, get, list, rm]) system.addCommand(one);
 
@@ -140,13 +138,4 @@ async function withKeys<T>(work: (config: Config, cipher: Cipher) => Promise<T>)
   const { withCommandRing } = await import("../command-ring.ts");
   const config = readConfig();
   return withCommandRing(config, "ADMIN_DATABASE_URL", ({ cipher }) => work(config, cipher));
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
-}
-
-function end(what: string, exitCode: number): void {
-  process.stderr.write(`${what}\n`);
-  process.exitCode = exitCode;
 }

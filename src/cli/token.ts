@@ -1,6 +1,7 @@
 import type { TokenAction } from "../client.ts";
-import { command, examples } from "./command.ts";
-import { open, print, type ScriptOptions, SERVER_HELP, scriptCommand, several } from "./script.ts";
+import { UUID } from "../uuid.ts";
+import { command, examples, print, several } from "./command.ts";
+import { open, type ScriptOptions, SERVER_HELP, scriptCommand } from "./script.ts";
 
 interface CreateOptions extends ScriptOptions {
   readonly only?: string[];
@@ -65,7 +66,7 @@ const revoke = scriptCommand("revoke", "Revokes a token, and all that were made 
   )
   .addHelpText("after", SERVER_HELP)
   .action(async (id: string, options: ScriptOptions) => {
-    if (!/^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/i.test(id)) {
+    if (!UUID.test(id)) {
       const { KeyrowError } = await import("../errors.ts");
       throw new KeyrowError("USAGE", { message: "A token is named by its id.", hint: "`keyrow token list` shows it." });
     }

@@ -1,5 +1,5 @@
-import { examples } from "../command.ts";
-import { CREDENTIAL, credentialCommand, open, print, type ScriptOptions, SERVER_HELP, WHICH } from "../script.ts";
+import { examples, print } from "../command.ts";
+import { CREDENTIAL, credentialCommand, open, type ScriptOptions, SERVER_HELP, WHICH } from "../script.ts";
 
 /** `keyrow describe`: everything of a credential but its value. */
 export const describe = credentialCommand("describe", "Shows a credential without its value.")

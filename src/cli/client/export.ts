@@ -1,6 +1,6 @@
 import { Option } from "commander";
-import { examples } from "../command.ts";
-import { credentialCommand, type ScriptOptions, SERVER_HELP, several } from "../script.ts";
+import { examples, several } from "../command.ts";
+import { credentialCommand, type ScriptOptions, SERVER_HELP } from "../script.ts";
 import { VARIABLES_HELP } from "./run.ts";
 
 interface ExportOptions extends ScriptOptions {

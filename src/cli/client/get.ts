@@ -1,5 +1,5 @@
-import { examples } from "../command.ts";
-import { CREDENTIAL, credentialCommand, open, print, type ScriptOptions, SERVER_HELP, WHICH } from "../script.ts";
+import { examples, print } from "../command.ts";
+import { CREDENTIAL, credentialCommand, open, type ScriptOptions, SERVER_HELP, WHICH } from "../script.ts";
 
 /** `keyrow get`: a value and nothing else. */
 export const get = credentialCommand("get", "Prints the value of a credential, on the record.")

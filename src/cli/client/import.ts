@@ -1,6 +1,6 @@
 import { Option } from "commander";
-import { examples } from "../command.ts";
-import { credentialCommand, open, print, type ScriptOptions, SERVER_HELP, several } from "../script.ts";
+import { examples, print, several } from "../command.ts";
+import { credentialCommand, open, type ScriptOptions, SERVER_HELP } from "../script.ts";
 import { typeOf } from "./set.ts";
 
 interface ImportOptions extends ScriptOptions {

@@ -1,6 +1,6 @@
 import type { Credential } from "../../client.ts";
-import { examples } from "../command.ts";
-import { credentialCommand, open, print, type ScriptOptions, SERVER_HELP } from "../script.ts";
+import { examples, print } from "../command.ts";
+import { credentialCommand, open, type ScriptOptions, SERVER_HELP } from "../script.ts";
 
 /** `keyrow list`: credentials without their values. */
 export const list = credentialCommand("list", "Lists the credentials that you may see, without their values.")

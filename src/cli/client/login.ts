@@ -1,5 +1,5 @@
-import { examples } from "../command.ts";
-import { end, print, type ScriptOptions, scriptCommand } from "../script.ts";
+import { end, examples, print } from "../command.ts";
+import { type ScriptOptions, scriptCommand } from "../script.ts";
 
 /** `keyrow login`: keeps a server and a token for later commands, once the server has taken it. */
 export const login = scriptCommand(

@@ -1,5 +1,4 @@
-import { command, examples } from "../command.ts";
-import { print } from "../script.ts";
+import { command, examples, print } from "../command.ts";
 
 /** `keyrow logout`: forgets what `keyrow login` has kept. */
 export const logout = command("logout", "Forgets the server and the token that `keyrow login` has kept.")

@@ -1,5 +1,5 @@
-import { examples } from "../command.ts";
-import { CREDENTIAL, credentialCommand, end, open, print, type ScriptOptions, SERVER_HELP, WHICH } from "../script.ts";
+import { end, examples, print } from "../command.ts";
+import { CREDENTIAL, credentialCommand, open, type ScriptOptions, SERVER_HELP, WHICH } from "../script.ts";
 
 /** `keyrow rm`: gone; the log keeps that it was. */
 export const rm = credentialCommand("rm", "Deletes a credential, on the record.")

@@ -1,5 +1,5 @@
-import { examples } from "../command.ts";
-import { type ScriptOptions, SERVER_HELP, several, silentCommand } from "../script.ts";
+import { examples, several } from "../command.ts";
+import { type ScriptOptions, SERVER_HELP, silentCommand } from "../script.ts";
 
 interface RunOptions extends ScriptOptions {
   readonly only?: string[];

@@ -1,6 +1,6 @@
 import type { Credential, CredentialType } from "../../client.ts";
-import { examples } from "../command.ts";
-import { CREDENTIAL, credentialCommand, end, open, print, type ScriptOptions, SERVER_HELP, WHICH } from "../script.ts";
+import { end, examples, print } from "../command.ts";
+import { CREDENTIAL, credentialCommand, open, type ScriptOptions, SERVER_HELP, WHICH } from "../script.ts";
 
 interface SetOptions extends ScriptOptions {
   readonly file?: string;

@@ -1,5 +1,5 @@
-import { examples } from "../command.ts";
-import { open, print, type ScriptOptions, SERVER_HELP, scriptCommand } from "../script.ts";
+import { examples, print } from "../command.ts";
+import { open, type ScriptOptions, SERVER_HELP, scriptCommand } from "../script.ts";
 
 /** `keyrow whoami`: the server, and the user whose token this is. */
 export const whoami = scriptCommand("whoami", "Shows the server, and whose token this is.")
