@@ -1,6 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { KeyrowError } from "./errors.ts";
 import { parseJsonBytes } from "./json.ts";
+import { readAtMost } from "./read-at-most.ts";
 
 /** Reads a request's JSON body of so many bytes at most. Throws LIMIT_EXCEEDED or VALIDATION, and repeats nothing. */
 export async function readJsonBody(request: IncomingMessage, maxBytes: number): Promise<unknown> {
@@ -13,22 +14,13 @@ export async function readJsonBody(request: IncomingMessage, maxBytes: number): 
 }
 
 async function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
-  const tooLarge = () =>
-    new KeyrowError("LIMIT_EXCEEDED", { message: `The body is over the limit of ${maxBytes} bytes.` });
-  if (Number(request.headers["content-length"] ?? 0) > maxBytes) throw tooLarge();
-  const chunks: Buffer[] = [];
-  let length = 0;
-  try {
-    for await (const chunk of request as AsyncIterable<Buffer>) {
-      length += chunk.length;
-      if (length > maxBytes) throw tooLarge();
-      chunks.push(chunk);
-    }
-  } catch (error) {
-    // The connection to the caller is lost, and not one to the database, whose errors look alike.
-    throw error instanceof KeyrowError
-      ? error
-      : new KeyrowError("VALIDATION", { message: "The body ended too early." });
-  }
-  return Buffer.concat(chunks);
+  const isLarge = Number(request.headers["content-length"] ?? 0) > maxBytes;
+  const bytes = isLarge
+    ? undefined
+    : await readAtMost(request, maxBytes).catch(() => {
+        // The connection to the caller is lost, and not one to the database, whose errors look alike.
+        throw new KeyrowError("VALIDATION", { message: "The body ended too early." });
+      });
+  if (bytes !== undefined) return bytes;
+  throw new KeyrowError("LIMIT_EXCEEDED", { message: `The body is over the limit of ${maxBytes} bytes.` });
 }

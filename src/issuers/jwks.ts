@@ -4,6 +4,7 @@ import { KeyrowError } from "../errors.ts";
 import { parseJsonBytes } from "../json.ts";
 import { type JwtKey, verifyingKey } from "../jwt-key.ts";
 import type { Log } from "../log.ts";
+import { readAtMost } from "../read-at-most.ts";
 import type { KeySource } from "./issuer.ts";
 
 /** An issuer's keys at an address, as RFC 7517 describes them. */
@@ -123,15 +124,9 @@ async function boundedFetch(address: string, init: RequestInit): Promise<Respons
     await response.body?.cancel();
     throw new Error("not a set of keys");
   }
-  const parts: Uint8Array[] = [];
-  let size = 0;
-  for await (const part of response.body) {
-    size += part.length;
-    // Leaving the loop ends the connection.
-    if (size > MAX_BYTES) throw new Error("too large to be a set of keys");
-    parts.push(part);
-  }
-  const value = parseJsonBytes(Buffer.concat(parts)) as { keys?: unknown } | null;
+  const bytes = await readAtMost(response.body, MAX_BYTES);
+  if (bytes === undefined) throw new Error("too large to be a set of keys");
+  const value = parseJsonBytes(bytes) as { keys?: unknown } | null;
   const keys: unknown = value?.keys;
   if (!Array.isArray(keys) || keys.length > MAX_KEYS || !keys.every(isObject)) throw new Error("not a set of keys");
   return Response.json(value);

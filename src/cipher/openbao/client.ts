@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { errors, Pool } from "undici";
 import { KeyrowError } from "../../errors.ts";
+import { readAtMost } from "../../read-at-most.ts";
 import type { OpenBaoAccess } from "./access.ts";
 import { OpenBaoFault } from "./fault.ts";
 
@@ -65,10 +66,11 @@ export function createOpenBaoClient({ address, caFile, namespace }: OpenBaoAcces
       ...(body !== undefined && { body: JSON.stringify(body) }),
     });
     // Read to its end whatever it is, so that the connection can be used again.
-    const text = await readAll(stream, bytes);
+    const answered = await readAtMost(stream, bytes);
+    if (answered === undefined) throw new OpenBaoFault("garbage");
     const good = (statusCode >= 200 && statusCode < 300) || accept.includes(statusCode);
     if (!good) throw new OpenBaoFault("status", statusCode);
-    return statusCode === 204 ? {} : parse(text);
+    return statusCode === 204 ? {} : parse(answered.toString("utf8"));
   }
 
   return {
@@ -104,18 +106,6 @@ function faultOf(error: unknown, signal: AbortSignal): OpenBaoFault {
   if (error instanceof OpenBaoFault) return error;
   if (signal.aborted) return new OpenBaoFault("timeout");
   return new OpenBaoFault(error instanceof errors.HTTPParserError ? "garbage" : "unreachable");
-}
-
-/** The text of an answer; an OpenBaoFault beyond so many bytes, which cuts the connection. */
-async function readAll(stream: AsyncIterable<Buffer>, most: number): Promise<string> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of stream) {
-    bytes += chunk.length;
-    if (bytes > most) throw new OpenBaoFault("garbage");
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks, bytes).toString("utf8");
 }
 
 function parse(text: string): Answer {
