@@ -1,13 +1,10 @@
-import type { Patience } from "../../src/cipher/cipher.ts";
+import { PATIENCE_MS, type Patience } from "../../src/cipher/cipher.ts";
 import type { EncryptedColumnsOptions, Settings } from "./options.ts";
-
-// However many values a request seals and opens, one after the other, it waits no longer than this for a slow cipher.
-const PATIENCE_MS = 1_200;
 
 // A request's settings are one object from first to last.
 const patienceOf = new WeakMap<Settings, Patience>();
 
-/** The options with a cipher that a request as a whole has so much patience with. */
+/** The options with a cipher that a request has patience with once, however many values it seals and opens. */
 export function forRequest(options: EncryptedColumnsOptions, settings: Settings | null): EncryptedColumnsOptions {
   const patience = (settings && patienceOf.get(settings)) ?? { left: PATIENCE_MS };
   if (settings) patienceOf.set(settings, patience);

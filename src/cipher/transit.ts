@@ -1,12 +1,19 @@
 import { KeyrowError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { type BreakerState, createBreaker } from "./breaker.ts";
-import type { Bound, Cipher, KeyState, Patience, Plain, Sealed } from "./cipher.ts";
+import {
+  type Bound,
+  type Cipher,
+  type KeyState,
+  PATIENCE_MS,
+  type Patience,
+  type Plain,
+  type Sealed,
+} from "./cipher.ts";
 import { type Context, encodeContext } from "./context.ts";
 import { decodeBase64, decodeValue, encodeValue } from "./local.ts";
 import type { TransitKey } from "./openbao/access.ts";
 import type { BatchItem, BatchResult } from "./openbao/batch.ts";
-import { MOST_MS } from "./openbao/client.ts";
 import { OpenBaoFault } from "./openbao/fault.ts";
 import { BYTES_PER_MS, createUsableKey, type TransitKeyParts, type UsableKey } from "./openbao/transit-key.ts";
 import { type Versions, versionOf } from "./openbao/versions.ts";
@@ -37,8 +44,6 @@ const OVERHEAD_BYTES = 28;
 // Base64 in its one canonical spelling, without spare bits: OpenBao takes others, and one value must not have many forms.
 const STORED =
   /^vault:v([1-9][0-9]{0,8}):((?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?)$/;
-// Several calls in a row, each of them just in time, are too late.
-const PATIENCE_MS = MOST_MS + 200;
 // What takes no longer is not slow.
 const ALLOWED_MS = 50;
 // Shorter values may stand in a ciphertext by chance.
