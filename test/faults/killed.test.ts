@@ -1,5 +1,5 @@
 import test from "ava";
-import { isBack, isBackFor, onlyUnavailable, startLoad } from "./load.ts";
+import { isBack, isBackFor, onlyUnavailable, type Refusal, startLoad } from "./load.ts";
 import { startPostgres } from "./postgres.ts";
 import { serve } from "./serving.ts";
 
@@ -37,6 +37,9 @@ test("a process of PostgreSQL killed under load takes all others with it, and no
   t.is(await served.end(), 0);
 });
 
+// KEYROW_STATEMENT_TIMEOUT, where nobody sets it.
+const STATEMENT_MS = 10_000;
+
 test("a PostgreSQL that stands still for a while is given up for as long, and loses nothing that was answered", async (t) => {
   const postgres = await startPostgres(t);
   const served = await serve(t, postgres.url("keyrow_authenticator"));
@@ -50,6 +53,11 @@ test("a PostgreSQL that stands still for a while is given up for as long, and lo
   await isBackFor(t, postgres, served);
   await load.more(20);
   await load.settle();
-  onlyUnavailable(t, load.refusals);
+  // A statement that stood still for all of its own time is cancelled as soon as it goes on.
+  const isOver = ({ codes, ms }: Refusal) => ms >= STATEMENT_MS && codes.every((code) => code === "LIMIT_EXCEEDED");
+  onlyUnavailable(
+    t,
+    load.refusals.filter((one) => !isOver(one)),
+  );
   t.is(await served.end(), 0);
 });

@@ -222,15 +222,10 @@ export async function isBackFor(t: ExecutionContext, postgres: Postgres, served:
   t.true(Date.now() < deadline, `served again within ${ms} ms`);
 }
 
-// A statement's own time, which goes on while PostgreSQL stands still: it is told that it is over.
-const STATEMENT_MS = 10_000;
-
-/** Asserts that nothing was refused but for want of the database, or of time while that stood still. */
+/** Asserts that nothing was refused but for want of the database. */
 export function onlyUnavailable(t: ExecutionContext, refusals: readonly Refusal[]): void {
   const others = refusals.filter(
-    ({ status, codes, ms }) =>
-      ![200, 503].includes(status) ||
-      codes.some((code) => code !== "UNAVAILABLE" && !(code === "LIMIT_EXCEEDED" && ms >= STATEMENT_MS)),
+    ({ status, codes }) => ![200, 503].includes(status) || codes.some((code) => code !== "UNAVAILABLE"),
   );
-  t.deepEqual(others, [], "every refusal is UNAVAILABLE, or after all of its time");
+  t.deepEqual(others, [], "every refusal is UNAVAILABLE");
 }
