@@ -1,11 +1,10 @@
 import { randomUUID } from "node:crypto";
-import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "ava";
 import { createLogin, keyrow, type PersonalLogin } from "./helpers/admin.ts";
 import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts";
 import { createTestDatabase } from "./helpers/database.ts";
-import { issue, makeKey, startKeyServer } from "./helpers/issuer.ts";
+import { issue, makeKey, startKeyServer, writeIssuers } from "./helpers/issuer.ts";
 import { asAdmin, makeUser, post, startTestServer, type TestServer } from "./helpers/server.ts";
 
 const key = makeKey("RS256", { kid: "r1" });
@@ -15,18 +14,7 @@ const path = join(directory, "issuers.json");
 const names = { auth0: "identities", keycloak: "identities", github: "identities", club: "provision", app: "uuid" };
 type Name = keyof typeof names;
 const iss = (name: Name) => `https://${name}.example/`;
-writeFileSync(
-  path,
-  JSON.stringify(
-    Object.entries(names).map(([name, subjects]) => ({
-      name,
-      issuer: iss(name as Name),
-      jwks: keys.url.href,
-      audience: "keyrow",
-      subjects,
-    })),
-  ),
-);
+writeIssuers(path, keys.url, names);
 
 let server: TestServer;
 let alice: PersonalLogin;

@@ -1,12 +1,11 @@
 import { randomUUID } from "node:crypto";
-import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "ava";
 import { machineSigner } from "../src/own-tokens.ts";
 import { ownSigningKey } from "../src/signing-key.ts";
 import { createLogin, keyrow, type PersonalLogin } from "./helpers/admin.ts";
 import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts";
-import { issue, makeKey, startKeyServer } from "./helpers/issuer.ts";
+import { issue, makeKey, startKeyServer, writeIssuers } from "./helpers/issuer.ts";
 import { asAdmin, makeUser, makeWorkspace, post, startTestServer, type TestServer } from "./helpers/server.ts";
 
 const key = makeKey("RS256", { kid: "r1" });
@@ -16,18 +15,7 @@ const path = join(directory, "issuers.json");
 const names = { github: "identities", keycloak: "uuid" };
 type Name = keyof typeof names;
 const iss = (name: Name) => `https://${name}.example/`;
-writeFileSync(
-  path,
-  JSON.stringify(
-    Object.entries(names).map(([name, subjects]) => ({
-      name,
-      issuer: iss(name as Name),
-      jwks: keys.url.href,
-      audience: "keyrow",
-      subjects,
-    })),
-  ),
-);
+writeIssuers(path, keys.url, names);
 
 const signingKeyFile = join(directory, "signing-key.pem");
 const signingKey = await ownSigningKey(signingKeyFile);

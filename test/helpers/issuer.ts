@@ -1,4 +1,5 @@
 import { generateKeyPairSync, type KeyObject, sign } from "node:crypto";
+import { writeFileSync } from "node:fs";
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
@@ -25,6 +26,18 @@ export function issue({ algorithm, privateKey }: SigningKey, claims: object | st
   const input = `${encode(JSON.stringify({ alg: algorithm, ...header }))}.${encode(payload)}`;
   const signature = sign("sha256", Buffer.from(input), { key: privateKey, dsaEncoding: "ieee-p1363" });
   return `${input}.${signature.toString("base64url")}`;
+}
+
+/** Writes a file for JWT_ISSUERS: issuers `https://<name>.example/` with the keys at one address, by what their subjects are. */
+export function writeIssuers(path: string, jwks: URL, subjects: Readonly<Record<string, string>>): void {
+  const issuers = Object.entries(subjects).map(([name, kind]) => ({
+    name,
+    issuer: `https://${name}.example/`,
+    jwks: jwks.href,
+    audience: "keyrow",
+    subjects: kind,
+  }));
+  writeFileSync(path, JSON.stringify(issuers));
 }
 
 /** An issuer's server of keys, on loopback, which counts who asks. */
