@@ -7,6 +7,7 @@ import { PostGraphileConnectionFilterPreset } from "postgraphile-plugin-connecti
 import type { EncryptedColumnsOptions } from "../plugins/encrypted-columns/options.ts";
 import { EncryptedColumnsPlugin } from "../plugins/encrypted-columns.ts";
 import { ExposedTablesPlugin } from "../plugins/exposed-tables.ts";
+import { JsonLiteralsPlugin } from "../plugins/json-literals.ts";
 import { NotFoundPlugin } from "../plugins/not-found.ts";
 import { NullableJsonPlugin } from "../plugins/nullable-json.ts";
 import { PageLimitsPlugin } from "../plugins/page-limits.ts";
@@ -93,6 +94,7 @@ export function createPreset({ pool, cipher, session, limits, mayOpen, onReveale
       TokensPlugin,
       NotFoundPlugin,
       GraphiqlPolicyPlugin,
+      JsonLiteralsPlugin,
       NullableJsonPlugin,
     ],
     disablePlugins: [

@@ -266,6 +266,11 @@ const literals: Array<[document: string, type: string]> = [
   ["{ userCredentials(filter: { name: { equalTo: 7 } }) { totalCount } }", "String"],
   ["{ userCredentials(filter: { type: { equalTo: CANARY } }) { totalCount } }", "CredentialType"],
   ['{ userCredentials(filter: { type: { equalTo: "CANARY" } }) { totalCount } }', "CredentialType"],
+  ["{ userCredentials(filter: { metadata: { contains: { a: [CANARY] } } }) { totalCount } }", "JSON"],
+  [
+    'mutation { setUserCredential(input: { provider: "p", name: "n", value: "v", metadata: { a: CANARY } }) { created } }',
+    "JSON",
+  ],
 ];
 for (const [document, type] of literals) {
   test(`a literal that does not fit is told by its type: ${document}`, async (t) => {
