@@ -18,7 +18,16 @@ test.before(async () => {
 });
 test.after.always(() => Promise.all([browser?.stop(), server?.stop()]));
 
-const open = () => browser.open(`${server.url}/graphiql`);
+/** Opens GraphiQL. Its buttons are there before its editors hold their texts, and do nothing until then. */
+async function open(from: Browser) {
+  const opened = await from.open(`${server.url}/graphiql`);
+  for (const [editor, text] of [
+    ["query-editor", "userCredentials"],
+    ["editor-tool", "Authorization"],
+  ])
+    await opened.page.locator(`.graphiql-${editor} .view-lines`, { hasText: text }).waitFor();
+  return opened;
+}
 const execute = (page: Page) => page.getByRole("button", { name: /execute/i }).click();
 const shows = (page: Page, text: string) => page.locator(".result-window", { hasText: text }).waitFor();
 
@@ -44,7 +53,7 @@ async function type(page: Page, text: string): Promise<void> {
 }
 
 inBrowser("GraphiQL loads under its policy without a complaint, and its first query runs as it stands", async (t) => {
-  const { page, complaints } = await open();
+  const { page, complaints } = await open(browser);
   t.is(await page.title(), "Keyrow: GraphiQL");
   await execute(page);
   await shows(page, credential.name);
@@ -65,8 +74,7 @@ inBrowser("GraphiQL's policy lets no other inline script run, and nothing from e
   });
   t.regex(policy, /^default-src 'none'; script-src 'self'( 'sha256-[\w+/=]{44}'){5};/);
   t.notRegex(policy, /unsafe-eval|script-src[^;]*unsafe|https?:|\*/);
-  const { page, complaints } = await open();
-  await page.locator(".graphiql-query-editor .view-lines").waitFor();
+  const { page, complaints } = await open(browser);
   const run = (code: string) =>
     page.evaluate(`{ const script = document.createElement("script"); script.textContent = ${JSON.stringify(code)};
       document.head.append(script); }`);
@@ -76,7 +84,7 @@ inBrowser("GraphiQL's policy lets no other inline script run, and nothing from e
 });
 
 inBrowser("completion, the schema's pages and the settings work under the policy", async (t) => {
-  const { page, complaints } = await open();
+  const { page, complaints } = await open(browser);
   const worker = page.waitForRequest(/graphqlWorker\.js$/);
   await type(page, "{ userCredentials { nodes { maske");
   await worker;
@@ -93,7 +101,7 @@ inBrowser("completion, the schema's pages and the settings work under the policy
 inBrowser("a query with value reveals and is on the record; neither it nor a token is kept on disk", async (t) => {
   const own = await startBrowser();
   t.teardown(own.stop);
-  const { page, complaints } = await own.open(`${server.url}/graphiql`);
+  const { page, complaints } = await open(own);
   await type(page, `{ userCredential(id: "${credential.id}") { value } }`);
   await execute(page);
   await page.waitForTimeout(1500);
