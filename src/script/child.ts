@@ -20,6 +20,14 @@ export async function runWith(
       throw new KeyrowError("VALIDATION", { message: `The value of ${name} holds NUL, which no environment can.` });
     }
   }
+  // Before there is a command to tell: it may be up before the next line runs, and a signal that nobody takes ends
+  // this process and leaves the command behind with its values.
+  const tell = (signal: NodeJS.Signals) => {
+    // From a terminal these reach the command by themselves, and twice would read as impatience.
+    if ((signal === "SIGINT" || signal === "SIGQUIT") && [0, 1, 2].some((fd) => isatty(fd))) return;
+    child.kill(signal);
+  };
+  for (const signal of SIGNALS) process.on(signal, tell);
   const child = execa(command, args, {
     stdio: "inherit",
     reject: false,
@@ -28,12 +36,6 @@ export async function runWith(
     // When it ends is the command's own business.
     forceKillAfterDelay: false,
   });
-  const tell = (signal: NodeJS.Signals) => {
-    // From a terminal these reach the command by themselves, and twice would read as impatience.
-    if ((signal === "SIGINT" || signal === "SIGQUIT") && [0, 1, 2].some((fd) => isatty(fd))) return;
-    child.kill(signal);
-  };
-  for (const signal of SIGNALS) process.on(signal, tell);
   const { exitCode, signal, code } = await child;
   for (const one of SIGNALS) process.off(one, tell);
   if (signal !== undefined) return 128 + constants.signals[signal as NodeJS.Signals];
