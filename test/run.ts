@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { KeyrowError } from "../src/errors.ts";
+import { avaArguments } from "./helpers/ava.ts";
 import { clusterEnvironment, makeTemporaryDirectory, removeWithServers, startTestCluster } from "./helpers/cluster.ts";
 import { type Counts, faultOf, readTap } from "./helpers/tap.ts";
 import { prepareTemplate } from "./helpers/template.ts";
@@ -32,19 +33,14 @@ process.exitCode = interrupted || total.failed > 0 ? 1 : 0;
 async function check(heading: string, [script = "", ...args]: string[]): Promise<void> {
   if (interrupted) return;
   show(`\n${heading}`);
-  const child = start(script, args, "inherit");
+  const child = start([join(root, "node_modules", script), ...args], "inherit");
   const [code] = await once(child, "exit");
   total[code === 0 ? "passed" : "failed"] += 1;
   show(code === 0 ? "    ok" : "FAILED");
 }
 
-function start(
-  script: string,
-  args: string[],
-  stdout: "inherit" | "pipe",
-  env: Record<string, string> = {},
-): ChildProcess {
-  const child = spawn(process.execPath, [join(root, "node_modules", script), ...args], {
+function start(args: string[], stdout: "inherit" | "pipe", env: Record<string, string> = {}): ChildProcess {
+  const child = spawn(process.execPath, args, {
     cwd: root,
     stdio: ["ignore", stdout, "inherit"],
     env: { ...process.env, ...env },
@@ -82,7 +78,7 @@ async function testAll(args: string[]): Promise<void> {
 
 async function runAva(args: string[], env: Record<string, string>): Promise<void> {
   // TERM: ava would otherwise draw its separators by the terminal it is not writing to.
-  const ava = start("ava/entrypoints/cli.js", ["--tap", ...args], "pipe", { ...env, TERM: "xterm-256color" });
+  const ava = start([...avaArguments, ...args], "pipe", { ...env, TERM: "xterm-256color" });
   if (!ava.stdout) throw new Error("ava has no output");
   const [counts, [code]] = await Promise.all([readTap(ava.stdout, show), once(ava, "exit")]);
   for (const key of ["passed", "failed", "skipped"] as const) total[key] += counts[key];
