@@ -24,7 +24,7 @@ async function open(from: Browser) {
   for (const [editor, text] of [
     ["query-editor", "userCredentials"],
     ["editor-tool", "Authorization"],
-  ])
+  ] as const)
     await opened.page.locator(`.graphiql-${editor} .view-lines`, { hasText: text }).waitFor();
   return opened;
 }
@@ -38,6 +38,20 @@ async function remembers(page: Page, key: string, text: string): Promise<void> {
     if (Date.now() > deadline) throw new Error(`GraphiQL did not save ${text}`);
     await delay(20);
   }
+}
+
+/** Asks for completions until there is this one: before the worker has read the schema there are none. */
+async function suggests(page: Page, text: string): Promise<void> {
+  const widget = page.locator(".suggest-widget", { hasText: text });
+  for (const deadline = Date.now() + 60_000; Date.now() < deadline; await page.keyboard.press("Escape")) {
+    await page.keyboard.press("Control+Space");
+    const shown = await widget.waitFor({ timeout: 3_000 }).then(
+      () => true,
+      () => false,
+    );
+    if (shown) return;
+  }
+  throw new Error(`GraphiQL did not suggest ${text}`);
 }
 
 /** Puts a text in place of the query, as somebody who pastes it. */
@@ -85,11 +99,8 @@ inBrowser("GraphiQL's policy lets no other inline script run, and nothing from e
 
 inBrowser("completion, the schema's pages and the settings work under the policy", async (t) => {
   const { page, complaints } = await open(browser);
-  const worker = page.waitForRequest(/graphqlWorker\.js$/);
   await type(page, "{ userCredentials { nodes { maske");
-  await worker;
-  await page.keyboard.press("Control+Space");
-  await page.locator(".suggest-widget", { hasText: "maskedValue" }).waitFor();
+  await suggests(page, "maskedValue");
   await page.keyboard.press("Escape");
   await page.getByRole("button", { name: "Show Documentation Explorer" }).click();
   await page.locator(".graphiql-doc-explorer-content", { hasText: "Query" }).waitFor();
