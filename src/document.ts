@@ -9,7 +9,7 @@ import {
 } from "postgraphile/graphql";
 import { cellCounter } from "./cells.ts";
 import { KeyrowError } from "./errors.ts";
-import { type DocumentLimits, documentCache, ENTRY_CELLS, type Limits, MAX_TOKENS } from "./limits.ts";
+import { type DocumentLimits, documentCache, ENTRY_CELLS, FIELD_CELLS, type Limits, MAX_TOKENS } from "./limits.ts";
 import { type Measure, measureDocument } from "./measure.ts";
 import { inputCounter } from "./variables.ts";
 
@@ -78,7 +78,7 @@ function prepare(schema: GraphQLSchema, query: string, options: PreparerOptions)
       const entries = countEntries(variables);
       const cells = countCells(variables);
       if (cells > limits.cells) throw tooManyCells(limits.cells);
-      return cells + entries * ENTRY_CELLS;
+      return cells + entries * ENTRY_CELLS + measure.fields * FIELD_CELLS;
     },
   };
 }

@@ -4,8 +4,9 @@ import type { GrafservBase } from "postgraphile/grafserv";
 import { type ExecutionResult, Kind } from "postgraphile/graphql";
 import { createPreparer, type PreparerOptions } from "./document.ts";
 import { KeyrowError } from "./errors.ts";
-import { type Limits, MANY_CELLS } from "./limits.ts";
+import { type Limits, LONG_DOCUMENT, MANY_CELLS } from "./limits.ts";
 import type { Log } from "./log.ts";
+import { createLoopTurns } from "./loop-turns.ts";
 import { type PresentedError, presentError } from "./present.ts";
 import { createShares } from "./shares.ts";
 import type { Claims } from "./token.ts";
@@ -59,12 +60,19 @@ export function createExecutor(
 ): GraphQLExecutor {
   const resolvedPreset = pgl.getResolvedPreset();
   const prepare = createPreparer(options);
-  // While one answer is made, nothing else is done: eight of a user must not be made in a row.
+  // While a document is planned, or its answer made, nothing else is done: eight of a user must not come in a row, and
+  // others are served before each.
   const large = createShares(1);
+  const loopTurn = createLoopTurns();
   return async ({ query, operationName, variables }, claims, requestId, log) => {
     const requestContext = { claims, requestId } as unknown as Grafast.RequestContext;
     let giveBack: (() => void) | undefined;
+    const waitAsLarge = async () => {
+      giveBack = await large.take(claims.userId, options.limits.requestMs);
+      await loopTurn();
+    };
     try {
+      if (query.length > LONG_DOCUMENT) await waitAsLarge();
       // The one in force: in watch mode the schema changes.
       const { schema } = await serv.getExecutionConfig(requestContext);
       const { errors, document, check } = prepare(schema, query);
@@ -74,7 +82,7 @@ export function createExecutor(
         document.definitions.some((one) => one.kind === Kind.OPERATION_DEFINITION && one.operation === "subscription")
       )
         throw new KeyrowError("VALIDATION", { message: "There are queries and mutations, and no subscriptions." });
-      if (cells > MANY_CELLS) giveBack = await large.take(claims.userId, options.limits.requestMs);
+      if (cells > MANY_CELLS && giveBack === undefined) await waitAsLarge();
       const args = {
         schema,
         document,

@@ -52,8 +52,17 @@ export const LARGE_COLUMN = { cells: 20, cellsWithin: 60 } as const;
 /** As how many cells a value counts that is revealed: it may be an error, with a place and words of its own. */
 export const VALUE_CELLS = 10;
 
-/** Requests of more cells than this, entries counted as such, run one at a time for each user: answers are made in the server's one thread. */
+/**
+ * Requests of more cells than this, fields and entries counted as such, run one at a time for each user: they are planned,
+ * and their answers made, in the server's one thread, which does a thousand cells in some 1.2 ms.
+ */
 export const MANY_CELLS = 10_000;
+
+/** As how many cells a field of the document counts where it is asked whether a request is a large one: each is planned. */
+export const FIELD_CELLS = 150;
+
+/** Documents of more characters than this run like those of many cells: checking them takes as long. */
+export const LONG_DOCUMENT = 5_000;
 
 /** How long planning a request may take, in ms: it blocks the process. */
 export const PLANNING_MS = 1_000;

@@ -3,7 +3,7 @@ import { buildSchema, getIntrospectionQuery, parse } from "postgraphile/graphql"
 import { readConfig } from "../src/config.ts";
 import { createPreparer } from "../src/document.ts";
 import { KeyrowError } from "../src/errors.ts";
-import { documentCache, ENTRY_CELLS, MAX_ENTRIES, MAX_JSON_DEPTH, MAX_TOKENS } from "../src/limits.ts";
+import { documentCache, ENTRY_CELLS, FIELD_CELLS, MAX_ENTRIES, MAX_JSON_DEPTH, MAX_TOKENS } from "../src/limits.ts";
 import { measureDocument } from "../src/measure.ts";
 
 const schema = buildSchema(`
@@ -170,11 +170,11 @@ for (const [what, ask, most] of inputs) {
   });
 }
 
-test("work is counted in cells, with each entry of input as so many", (t) => {
+test("work is counted in cells, with each field and each entry of input as so many", (t) => {
   const { check } = checkDocument(using(2));
-  t.is(check?.({ v: list(9) }), 2 + 2 + 2 * 10 * ENTRY_CELLS);
+  t.is(check?.({ v: list(9) }), 2 + 2 + 4 * FIELD_CELLS + 2 * 10 * ENTRY_CELLS);
   const plain = checkDocument("{ a { a { __typename } } }");
-  t.is(plain.check?.({}), 3);
+  t.is(plain.check?.({}), 3 + 3 * FIELD_CELLS);
 });
 
 test("a thousand ids may be used twice, and there may be no variables at all", (t) => {

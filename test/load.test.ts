@@ -1,4 +1,5 @@
 import test, { type ExecutionContext } from "ava";
+import { LONG_DOCUMENT } from "../src/limits.ts";
 import { type Answer, makeUser, post, startTestServer, type TestServer } from "./helpers/server.ts";
 
 const query = { query: "{ currentUser { id } }" };
@@ -116,6 +117,39 @@ test("the flood of many users is answered 503 with Retry-After beyond KEYROW_MAX
   t.true(answers.every(({ status }) => status === 200 || status === 503));
   for (const user of users) t.deepEqual((await server.query(user, query.query)).data, { currentUser: { id: user } });
 });
+
+// Of one statement. Each id is a field and a cell, 151; the rest counts 625.
+const planned = (ids: number) => `{ workspaces(first: 1) { nodes { id } } currentUser { ${"id ".repeat(ids)} } }`;
+const long = (characters: number) => "{ workspaces { nodes { id } } }".padEnd(characters, "#");
+const large: Array<[what: string, fits: string, large: string]> = [
+  ["many fields", planned(62), planned(63)],
+  ["many characters", long(LONG_DOCUMENT), long(LONG_DOCUMENT + 1)],
+];
+for (const [what, fits, more] of large) {
+  test(`of a user's documents of ${what} one is in work at a time, and another user's beside it`, async (t) => {
+    const server = await serverWith(t, { KEYROW_DATABASE_CONNECTIONS: "16" });
+    const [ana, bo] = [await makeUser(server.database), await makeUser(server.database)];
+    const { small } = await holdingUp(server, async (waiting) => {
+      const small = flood(server, ana, 4, { query: fits });
+      await waiting(4);
+      return { small };
+    });
+    for (const { status } of await small) t.is(status, 200);
+    const { answers } = await holdingUp(server, async (waiting) => {
+      const answers = flood(server, ana, 8, { query: more });
+      await waiting(1);
+      for (let served = 0; served < 20; served += 1) {
+        const { status, data } = await post(server.url, server.token(bo), query);
+        t.deepEqual([status, data], [200, { currentUser: { id: bo } }]);
+      }
+      await waiting(1);
+      const others = flood(server, bo, 8, { query: more });
+      await waiting(2);
+      return { answers: [answers, others] };
+    });
+    for (const { status } of (await Promise.all(answers)).flat()) t.is(status, 200);
+  });
+}
 
 test("a flood of refused requests, whoever sends them, costs no turn", async (t) => {
   const server = await serverWith(t, { KEYROW_MAX_REQUESTS: "5" });
