@@ -1,7 +1,9 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import { KeyrowError } from "./errors.ts";
 import type { Log } from "./log.ts";
 import { presentError } from "./present.ts";
+import { readOn } from "./read-on.ts";
 
 /** An HTTP answer with a body of JSON, or of text or bytes as its headers say; 204 has none. */
 export interface Answer {
@@ -37,7 +39,17 @@ export function headersOf(status: number): Readonly<Record<string, string>> {
   return {};
 }
 
-/** Sends an answer; who does not take it within so many ms is cut off. */
+const ending = new WeakSet<Socket>();
+
+/** Whether a connection's last answer is on its way: what follows on it is no request (RFC 9112, 9.6). */
+export function isEnding({ socket }: IncomingMessage): boolean {
+  return ending.has(socket);
+}
+
+/**
+ * Sends an answer; who does not take it within so many ms is cut off. What is left of a body that was refused must not be
+ * read as the next request: that answer is the last of its connection.
+ */
 export function send(request: IncomingMessage, response: ServerResponse, answer: Answer, ms: number): void {
   const { status, headers = {}, over = () => undefined } = answer;
   // The caller is gone: nobody would end the wait below.
@@ -61,11 +73,18 @@ export function send(request: IncomingMessage, response: ServerResponse, answer:
       "content-length": bytes.length,
     }),
     "cache-control": "no-store",
-    // What is left of a body that was refused must not be read as the next request.
     ...(!request.complete && { connection: "close" }),
     ...headers,
   });
-  response.end(request.method === "HEAD" ? undefined : bytes);
+  if (request.complete) {
+    response.end(request.method === "HEAD" ? undefined : bytes);
+    return;
+  }
+  ending.add(request.socket);
+  // The answer is whole by its length; its end closes the connection.
+  response.flushHeaders();
+  if (request.method !== "HEAD") response.write(bytes);
+  readOn(request, () => response.end());
 }
 
 function bytesOf({ status, body }: Answer): Buffer {

@@ -14,13 +14,14 @@ export async function readJsonBody(request: IncomingMessage, maxBytes: number): 
 }
 
 async function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
-  const isLarge = Number(request.headers["content-length"] ?? 0) > maxBytes;
-  const bytes = isLarge
-    ? undefined
-    : await readAtMost(request, maxBytes).catch(() => {
-        // The connection to the caller is lost, and not one to the database, whose errors look alike.
-        throw new KeyrowError("VALIDATION", { message: "The body ended too early." });
-      });
-  if (bytes !== undefined) return bytes;
+  if (Number(request.headers["content-length"] ?? 0) <= maxBytes) {
+    // Who answers reads the rest: with the request its connection would be destroyed.
+    const chunks = request.iterator({ destroyOnReturn: false });
+    const bytes = await readAtMost(chunks, maxBytes).catch(() => {
+      // The connection to the caller is lost, and not one to the database, whose errors look alike.
+      throw new KeyrowError("VALIDATION", { message: "The body ended too early." });
+    });
+    if (bytes !== undefined) return bytes;
+  }
   throw new KeyrowError("LIMIT_EXCEEDED", { message: `The body is over the limit of ${maxBytes} bytes.` });
 }

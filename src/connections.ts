@@ -2,6 +2,7 @@ import { type IncomingMessage, METHODS, type Server } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { catalogue, type ErrorCode } from "./errors.ts";
+import { readOn } from "./read-on.ts";
 
 // How long a connection beyond the limit may stay silent before it is closed without an answer.
 const SILENT_MS = 1_000;
@@ -39,7 +40,7 @@ const unknownMethod: Refusal = ["501 Not Implemented", "VALIDATION", "This metho
 
 type ParseError = NodeJS.ErrnoException & { readonly rawPacket?: Buffer };
 
-/** Whether the answer to it has no body: the next answer would be looked for in it. */
+/** Whether the answer to it has no body, as far as its beginning is in what was refused: it would be read as the next answer. */
 function isHead({ rawPacket }: ParseError): boolean {
   return rawPacket?.toString("latin1", 0, 5) === "HEAD ";
 }
@@ -84,7 +85,9 @@ function end(socket: Duplex, [status, code, message]: Refusal, withoutBody = fal
     "cache-control: no-store",
     "connection: close",
   ];
-  socket.end(`${head.join("\r\n")}\r\n\r\n${withoutBody ? "" : body}`, () => socket.destroy());
+  socket.end(`${head.join("\r\n")}\r\n\r\n${withoutBody ? "" : body}`);
+  // What still comes is nothing for the parser.
+  readOn(socket.removeAllListeners("data"), () => socket.destroy());
 }
 
 /** Whether an answer on this socket has begun and not ended. Node keeps it there, as its own handler reads it. */

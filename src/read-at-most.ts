@@ -1,4 +1,4 @@
-/** All bytes of a stream, or undefined as soon as it has more than so many: the rest is not read, and the stream is closed. */
+/** All bytes of a stream, or undefined as soon as it has more than so many: the rest is not read, and the iteration ends. */
 export async function readAtMost(stream: AsyncIterable<Uint8Array>, most: number): Promise<Buffer | undefined> {
   const chunks: Uint8Array[] = [];
   let length = 0;

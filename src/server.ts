@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { type Answer, failure, headersOf, notAllowed, refused, send } from "./answer.ts";
+import { type Answer, failure, headersOf, isEnding, notAllowed, refused, send } from "./answer.ts";
 import type { BreakerState } from "./cipher/breaker.ts";
 import { answerMalformed, limitConnections } from "./connections.ts";
 import { type Cors, isPreflight } from "./cors.ts";
@@ -55,6 +55,7 @@ export function createHttpServer(parts: ServerParts): Server {
     requireHostHeader: false,
   });
   const respond = async (request: IncomingMessage, response: ServerResponse, expectationMet: boolean) => {
+    if (isEnding(request)) return;
     const requestId = idOf(request);
     const hosts = request.headersDistinct.host ?? [];
     toOriginForm(request);
