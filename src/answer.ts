@@ -28,8 +28,10 @@ export function refused(status: number, message: string, log: Log, headers: Answ
 
 /** The refusal of a method at an address that has others. */
 export function notAllowed(methods: readonly string[], log: Log): Answer {
-  const allow = methods.join(", ");
-  return refused(405, `Only ${allow} is answered here.`, log, { allow });
+  const named = new Intl.ListFormat("en").format(methods);
+  return refused(405, `Only ${named} ${methods.length === 1 ? "is" : "are"} answered here.`, log, {
+    allow: methods.join(", "),
+  });
 }
 
 /** The headers that belong to a status. */

@@ -461,7 +461,10 @@ for (const method of ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"]) {
     t.is(got.status, 405);
     t.is(got.headers.allow, "POST");
     t.is(got.headers["cache-control"], "no-store");
-    if (method !== "HEAD") t.deepEqual(codesOf(got), ["VALIDATION"]);
+    if (method !== "HEAD") {
+      t.deepEqual(codesOf(got), ["VALIDATION"]);
+      t.regex(got.text, /"Only POST is answered here\."/);
+    }
     t.false((got.text + server.log()).includes(canary));
   });
 }
@@ -488,6 +491,7 @@ for (const path of ["/healthz", "/readyz"]) {
   test(`${path} is asked by GET or HEAD, and says so`, async (t) => {
     const got = await send({ method: "POST", path });
     t.deepEqual([got.status, got.headers.allow, codesOf(got)], [405, "GET, HEAD", ["VALIDATION"]]);
+    t.regex(got.text, /"Only GET and HEAD are answered here\."/);
     t.is((await send({ method: "HEAD", path })).status, 200);
   });
 }
