@@ -37,6 +37,9 @@ export interface DocumentLimits {
 
 // What follows is nobody's to set: each holds the server's memory or time together.
 
+/** The most bytes that the target and headers of a request may have: a token much too long comes so far that it is refused as one. */
+export const MAX_HEAD_BYTES = 160 * 1024;
+
 /** The most bytes of UTF-8 that a credential's value may have. */
 export const MAX_VALUE_BYTES = 64 * 1024;
 

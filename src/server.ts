@@ -7,7 +7,7 @@ import { type Cors, isPreflight } from "./cors.ts";
 import { KeyrowError } from "./errors.ts";
 import type { Page } from "./graphiql.ts";
 import { type GraphQLParts, serveGraphQL } from "./graphql-http.ts";
-import type { Limits } from "./limits.ts";
+import { type Limits, MAX_HEAD_BYTES } from "./limits.ts";
 import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 
@@ -53,6 +53,7 @@ export function createHttpServer(parts: ServerParts): Server {
     connectionsCheckingInterval: Math.min(1_000, limits.receiveMs),
     // Node's own answer would have no code.
     requireHostHeader: false,
+    maxHeaderSize: MAX_HEAD_BYTES,
   });
   const respond = async (request: IncomingMessage, response: ServerResponse, expectationMet: boolean) => {
     if (isEnding(request)) return;

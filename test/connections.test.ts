@@ -1,8 +1,10 @@
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { Agent, request as httpRequest } from "node:http";
 import { connect, type Socket } from "node:net";
 import test, { type ExecutionContext } from "ava";
-import { asAdmin, makeUser, startTestServer, type TestServer } from "./helpers/server.ts";
+import { MAX_HEAD_BYTES } from "../src/limits.ts";
+import { asAdmin, makeUser, post, startTestServer, type TestServer } from "./helpers/server.ts";
 
 async function serverWith(t: ExecutionContext, env: Record<string, string>): Promise<TestServer> {
   const server = await startTestServer({ env });
@@ -24,7 +26,7 @@ async function open(t: ExecutionContext, server: TestServer) {
   return { socket, closed, got: () => got };
 }
 
-const post = (server: TestServer, user: string, length: number) =>
+const head = (server: TestServer, user: string, length: number) =>
   [
     "POST /graphql HTTP/1.1",
     "host: localhost",
@@ -51,7 +53,7 @@ test("who sends a body slowly is answered 408 with a code, and cut off, and the 
   const server = await serverWith(t, { KEYROW_RECEIVE_TIMEOUT: "300ms", KEYROW_MAX_USER_REQUESTS: "1" });
   const user = await makeUser(server.database);
   const { socket, closed, got } = await open(t, server);
-  socket.write(`${post(server, user, 100)}{"query":`);
+  socket.write(`${head(server, user, 100)}{"query":`);
   await closed;
   t.regex(got(), /^HTTP\/1\.1 408 /);
   t.is(codeOf(got()), "LIMIT_EXCEEDED");
@@ -66,11 +68,12 @@ test("a connection that says nothing is closed in the end", async (t) => {
   await t.notThrowsAsync(closed);
 });
 
+const tooMany = `/ HTTP/1.1\r\n${"x: y\r\n".repeat(1_001)}\r\n`;
 const malformed: Array<[what: string, sent: string, status: number, code: string]> = [
   ["what is no HTTP", "hello\r\n\r\n", 400, "VALIDATION"],
   ["a method that nobody knows", "FOO /graphql HTTP/1.1\r\nhost: a\r\n\r\n", 501, "VALIDATION"],
   ["the wish for a tunnel", "CONNECT example.com:443 HTTP/1.1\r\nhost: example.com:443\r\n\r\n", 501, "VALIDATION"],
-  ["headers of 20,000 bytes", `GET / HTTP/1.1\r\nx: ${"x".repeat(20_000)}\r\n\r\n`, 431, "LIMIT_EXCEEDED"],
+  ["more than a thousand headers", `GET ${tooMany}`, 431, "LIMIT_EXCEEDED"],
   [
     "two lengths of one body",
     "POST /graphql HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n{}",
@@ -95,10 +98,42 @@ for (const [what, sent, status, code] of malformed) {
   });
 }
 
-test("the answer to HEAD has no body, though its headers are too large", async (t) => {
+/** A request whose target, names and values have so many bytes together. */
+function headOf(bytes: number): string {
+  const rest = "/healthz" + "host" + "a" + "connection" + "close" + "x";
+  const x = "x".repeat(bytes - rest.length);
+  return `GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx: ${x}\r\n\r\n`;
+}
+
+for (const [bytes, status] of [
+  [MAX_HEAD_BYTES - 1, 200],
+  [MAX_HEAD_BYTES, 431],
+  [10 * MAX_HEAD_BYTES, 431],
+] as const) {
+  test(`a target and headers of ${bytes} bytes are answered ${status}`, async (t) => {
+    const server = await serverWith(t, {});
+    const { socket, closed, got } = await open(t, server);
+    socket.write(headOf(bytes));
+    await closed;
+    t.regex(got(), new RegExp(`^HTTP/1\\.1 ${status} `));
+    if (status === 431) t.is(codeOf(got()), "LIMIT_EXCEEDED");
+  });
+}
+
+test("a token of 100 kB is answered 401, by the verifier", async (t) => {
+  const server = await serverWith(t, {});
+  const token = `${"x".repeat(50_000)}.${"x".repeat(50_000)}.x`;
+  for (const bearer of [token, server.token(randomUUID(), { name: "x".repeat(100_000) })]) {
+    const answer = await post(server.url, bearer, { query: "{ currentUser { id } }" });
+    t.deepEqual([answer.status, answer.codes], [401, ["UNAUTHENTICATED"]]);
+    t.is(answer.headers.get("www-authenticate"), 'Bearer realm="keyrow", error="invalid_token"');
+  }
+});
+
+test("the answer to HEAD has no body, though it has too many headers", async (t) => {
   const server = await serverWith(t, {});
   const { socket, closed, got } = await open(t, server);
-  socket.write(`HEAD / HTTP/1.1\r\nx: ${"x".repeat(20_000)}\r\n\r\n`);
+  socket.write(`HEAD ${tooMany}`);
   await closed;
   t.regex(got(), /^HTTP\/1\.1 431 [\s\S]*\r\n\r\n$/);
 });
@@ -224,7 +259,7 @@ async function makeHoarder({ database }: TestServer): Promise<string> {
 async function askAndNotRead(t: ExecutionContext, server: TestServer, user: string): Promise<Socket> {
   const { socket } = await open(t, server);
   const body = JSON.stringify({ query: "{ userCredentials(first: 900) { nodes { description } } }" });
-  socket.write(post(server, user, body.length) + body);
+  socket.write(head(server, user, body.length) + body);
   await once(socket, "data");
   socket.pause();
   return socket;
@@ -264,7 +299,7 @@ test("an answer that waits behind another on a connection that is cut gives its 
   const [user, other] = [await makeUser(server.database), await makeUser(server.database)];
   const send = (query: string) => {
     const body = JSON.stringify({ query });
-    return post(server, user, body.length) + body;
+    return head(server, user, body.length) + body;
   };
   const held = "{ workspaces { totalCount } }";
   const client = await server.database.pool("postgres").connect();
