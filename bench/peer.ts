@@ -11,6 +11,7 @@ import { createKeyring } from "../src/cipher/keyring.ts";
 import { createLocalCipher } from "../src/cipher/local.ts";
 import { readConfig } from "../src/config.ts";
 import { createLog } from "../src/log.ts";
+import { createLoopTurns } from "../src/loop-turns.ts";
 import { maskValue } from "../src/mask.ts";
 import { interruption } from "../src/signals.ts";
 import { type Claims, claimsFor, createVerifier, issuerOf } from "../src/token.ts";
@@ -50,6 +51,7 @@ const cipher: Cipher = createKeyring((await readKeyFile(config.keyFile.path)).ma
 const verify = createVerifier([issuerOf({ ...config.jwt, key: config.jwt.key })]);
 const toucher = createToucher(pool, createLog(config.logLevel));
 
+const loopTurn = createLoopTurns();
 const server = createServer(async (request, response) => {
   try {
     const body = JSON.stringify({ data: request.method === "GET" ? null : await serve(request) });
@@ -75,7 +77,7 @@ process.exit();
 async function serve(request: IncomingMessage): Promise<object> {
   const bearer = await verify(request.headersDistinct.authorization);
   const claims = claimsFor(bearer, bearer.subject);
-  const task = (await readJsonBody(request, config.limits.bodyBytes)) as Task;
+  const task = (await readJsonBody(request, config.limits.bodyBytes, loopTurn)) as Task;
   const client = await pool.connect();
   try {
     return await perform(client, claims, task);

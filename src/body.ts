@@ -1,11 +1,17 @@
 import type { IncomingMessage } from "node:http";
 import { KeyrowError } from "./errors.ts";
 import { parseJsonBytes } from "./json.ts";
+import { LONG_BODY } from "./limits.ts";
+import type { LoopTurn } from "./loop-turns.ts";
 import { readAtMost } from "./read-at-most.ts";
 
-/** Reads a request's JSON body of so many bytes at most. Throws LIMIT_EXCEEDED or VALIDATION, and repeats nothing. */
-export async function readJsonBody(request: IncomingMessage, maxBytes: number): Promise<unknown> {
+/**
+ * Reads a request's JSON body of so many bytes at most, a long one in a turn of the event loop. Throws LIMIT_EXCEEDED or
+ * VALIDATION, and repeats nothing.
+ */
+export async function readJsonBody(request: IncomingMessage, maxBytes: number, loopTurn: LoopTurn): Promise<unknown> {
   const bytes = await readBody(request, maxBytes);
+  if (bytes.length > LONG_BODY) await loopTurn();
   try {
     return parseJsonBytes(bytes);
   } catch {

@@ -6,6 +6,7 @@ import { KeyrowError } from "./errors.ts";
 import { type GraphQLAnswer, type GraphQLExecutor, graphqlRequest } from "./graphql.ts";
 import type { Limits } from "./limits.ts";
 import type { Log } from "./log.ts";
+import type { LoopTurn } from "./loop-turns.ts";
 import { accepted, GRAPHQL_RESPONSE, isJson, isPlain } from "./negotiation.ts";
 import { presentError } from "./present.ts";
 import type { Bearer, Claims } from "./token.ts";
@@ -16,6 +17,7 @@ export interface GraphQLParts {
   readonly execute: GraphQLExecutor;
   /** How many requests run at once. */
   readonly turns: Turns;
+  readonly loopTurn: LoopTurn;
   /** Throws UNAUTHENTICATED; UNAVAILABLE where the keys for it can't be fetched. */
   readonly verify: (authorization: string | readonly string[] | undefined) => Promise<Bearer>;
   /** Tells which user or machine a bearer is; throws UNAUTHENTICATED for a stranger. */
@@ -80,7 +82,7 @@ async function run(
   log: Log,
 ): Promise<GraphQLAnswer> {
   const claims = await parts.identify(bearer, log);
-  const body = graphqlRequest(await readJsonBody(request, parts.limits.bodyBytes));
+  const body = graphqlRequest(await readJsonBody(request, parts.limits.bodyBytes, parts.loopTurn));
   await parts.checkLiveness(claims, requestId);
   if (bearer.issuer.subjects === "uuid" && !claims.machine) await parts.provision?.(claims, requestId);
   return parts.execute(body, claims, requestId, log);

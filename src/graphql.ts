@@ -6,7 +6,7 @@ import { createPreparer, type PreparerOptions } from "./document.ts";
 import { KeyrowError } from "./errors.ts";
 import { type Limits, LONG_DOCUMENT, MANY_CELLS } from "./limits.ts";
 import type { Log } from "./log.ts";
-import { createLoopTurns } from "./loop-turns.ts";
+import type { LoopTurn } from "./loop-turns.ts";
 import { type PresentedError, presentError } from "./present.ts";
 import { createShares } from "./shares.ts";
 import type { Claims } from "./token.ts";
@@ -50,6 +50,7 @@ export function graphqlRequest(body: unknown): GraphQLRequest {
 /** What executing is bound by. */
 export interface ExecutorOptions extends PreparerOptions {
   readonly limits: PreparerOptions["limits"] & Pick<Limits, "requestMs">;
+  readonly loopTurn: LoopTurn;
 }
 
 /** Makes the executor: parse, validate, execute, and every error as one of the catalogue. */
@@ -63,13 +64,12 @@ export function createExecutor(
   // While a document is planned, or its answer made, nothing else is done: eight of a user must not come in a row, and
   // others are served before each.
   const large = createShares(1);
-  const loopTurn = createLoopTurns();
   return async ({ query, operationName, variables }, claims, requestId, log) => {
     const requestContext = { claims, requestId } as unknown as Grafast.RequestContext;
     let giveBack: (() => void) | undefined;
     const waitAsLarge = async () => {
       giveBack = await large.take(claims.userId, options.limits.requestMs);
-      await loopTurn();
+      await options.loopTurn();
     };
     try {
       if (query.length > LONG_DOCUMENT) await waitAsLarge();

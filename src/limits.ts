@@ -64,6 +64,9 @@ export const MANY_CELLS = 10_000;
 /** As how many cells a field of the document counts where it is asked whether a request is a large one: each is planned. */
 export const FIELD_CELLS = 150;
 
+/** Bodies of more bytes than this wait for others to be served before they are read: reading so many takes as long as many cells. */
+export const LONG_BODY = 100_000;
+
 /** Documents of more characters than this run like those of many cells: checking them takes as long. */
 export const LONG_DOCUMENT = 5_000;
 

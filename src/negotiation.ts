@@ -4,6 +4,9 @@ import type { IncomingHttpHeaders } from "node:http";
 export const GRAPHQL_RESPONSE = "application/graphql-response+json";
 const JSON_TYPE = "application/json";
 
+// What is longer than anybody writes is not taken apart: a header may have all that headers may have together.
+const LONGEST = 4_096;
+
 /**
  * Whether a request says that its body is JSON in UTF-8; nothing said of the charset is UTF-8 (RFC 8259). What is no
  * parameter leaves open what was meant, so it is none of both.
@@ -21,7 +24,7 @@ export function isJson({ "content-type": header = "" }: IncomingHttpHeaders): bo
 
 /** Whether a body comes as it is: nothing here unpacks one. */
 export function isPlain({ "content-encoding": header = "identity" }: IncomingHttpHeaders): boolean {
-  return header.split(",").every((coding) => coding.trim().toLowerCase() === "identity");
+  return header.length <= LONGEST && header.split(",").every((coding) => coding.trim().toLowerCase() === "identity");
 }
 
 /**
@@ -54,8 +57,9 @@ function mediaRange(text: string): MediaRange {
   return { type, parameters };
 }
 
-/** What stands between separators that are in no quotes, without blanks around it; nothing where there is nothing. */
+/** What stands between separators that are in no quotes, without blanks around it; nothing where there is nothing, or too much. */
 function parts(text: string, separator: "," | ";"): string[] {
+  if (text.length > LONGEST) return [];
   const pattern = separator === "," ? /(?:[^",]|"(?:[^"\\]|\\.)*"?)+/g : /(?:[^";]|"(?:[^"\\]|\\.)*"?)+/g;
   return (text.match(pattern) ?? []).map((part) => part.trim()).filter((part) => part !== "");
 }

@@ -16,6 +16,7 @@ import { checkProvisioning, createIdentifier } from "./issuers/identify.ts";
 import { openIssuers } from "./issuers/open.ts";
 import { documentCache, MAX_WAITING } from "./limits.ts";
 import type { Log } from "./log.ts";
+import { createLoopTurns } from "./loop-turns.ts";
 import { createMayOpen } from "./may-open.ts";
 import type { Metrics } from "./metrics.ts";
 import { createLiveness, ownIssuer, ownSigner } from "./own-tokens.ts";
@@ -121,8 +122,10 @@ async function serveOn(pool: pg.Pool, config: Config, parts: ServeParts): Promis
     schema.extensions = { ...schema.extensions, grafast: { ...schema.extensions.grafast, ...grafast } };
     await serv.ready();
     const handle = serv.createHandler();
+    const loopTurn = createLoopTurns();
     server = createHttpServer({
-      execute: createExecutor(pgl, serv, { limits, introspection: config.introspection }),
+      execute: createExecutor(pgl, serv, { limits, loopTurn, introspection: config.introspection }),
+      loopTurn,
       turns: createTurns({
         running: limits.requestsPerUser,
         waiting: MAX_WAITING,

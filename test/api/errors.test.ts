@@ -454,6 +454,24 @@ for (const [type, status] of [
   });
 }
 
+// As long as they may be, and one character longer.
+const longest: Array<[header: string, make: (blanks: string) => string, status: number]> = [
+  ["content-type", (blanks) => `application/json;${blanks}charset=utf-8`, 415],
+  ["accept", (blanks) => `application/json,${blanks}*/*`, 406],
+  ["content-encoding", (blanks) => `identity,${blanks}identity`, 415],
+];
+for (const [header, make, status] of longest) {
+  test(`${header} is read up to 4096 characters, and beyond that answered ${status}`, async (t) => {
+    for (const [length, expected] of [
+      [4_096, 200],
+      [4_097, status],
+    ] as const) {
+      const value = make(" ".repeat(length - make("").length));
+      t.is((await graphql("{ currentUser { id } }", {}, { [header]: value })).status, expected);
+    }
+  });
+}
+
 for (const method of ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"]) {
   test(`${method} is no way to ask: 405 with Allow, and the query in the address goes nowhere`, async (t) => {
     const canary = canaryOf();
