@@ -16,8 +16,8 @@ create schema if not exists keyrow;
 comment on schema keyrow is
   'What is Keyrow''s own: functions and later tables. No API exposes it by itself.';
 grant usage, create on schema keyrow to keyrow_owner with grant option;
-grant usage on schema keyrow to keyrow_authenticator, keyrow_user, keyrow_reveal, keyrow_worker, keyrow_admin;
+grant usage on schema keyrow to keyrow_authenticator, keyrow_user, keyrow_reveal, keyrow_upkeep, keyrow_worker, keyrow_admin;
 
 revoke create on schema public from public;
 grant usage, create on schema public to keyrow_owner with grant option;
-grant usage on schema public to keyrow_user, keyrow_reveal, keyrow_worker, keyrow_admin;
+grant usage on schema public to keyrow_user, keyrow_reveal, keyrow_upkeep, keyrow_worker, keyrow_admin;

@@ -11,9 +11,10 @@ begin
       ('keyrow_user', false, 'A request with a valid token: lists and writes, never sees ciphertext.'),
       ('keyrow_anonymous', false, 'A request without a token, under PostgREST: can read nothing.'),
       ('keyrow_reveal', false, 'Owns the reveal function and the log''s triggers: selects ciphertext and inserts into the log.'),
+      ('keyrow_upkeep', false, 'Owns what the server''s login may ask of all rows: counts by key, sets the last use, sees no ciphertext.'),
       ('keyrow_worker', true, 'Healing and rewrap: replaces ciphertext and key id, nothing else.'),
       ('keyrow_admin', false, 'DB admins: the admin bypass that SYSTEM scope needs, where no claims are set.'),
-      ('keyrow_migrate', true, 'What `keyrow migrate` connects as: becomes the owner, keyrow_reveal or the worker to make their objects.')
+      ('keyrow_migrate', true, 'What `keyrow migrate` connects as: becomes the owners of Keyrow''s objects to make them.')
     ) as roles (name, login, comment)
   loop
     if not exists (select from pg_catalog.pg_roles where rolname = role.name) then
@@ -24,6 +25,6 @@ begin
 end
 $roles$;
 
--- Never keyrow_reveal or keyrow_worker to keyrow_owner: policies match roles by inheritance.
+-- Never keyrow_reveal, keyrow_upkeep or keyrow_worker to keyrow_owner: policies match roles by inheritance.
 grant keyrow_user, keyrow_anonymous to keyrow_authenticator;
-grant keyrow_owner, keyrow_reveal, keyrow_worker to keyrow_migrate;
+grant keyrow_owner, keyrow_reveal, keyrow_upkeep, keyrow_worker to keyrow_migrate;

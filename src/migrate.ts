@@ -31,7 +31,14 @@ export async function migrateDatabase(url: string, progress: (line: string) => v
 
 async function asMigrator<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   try {
-    await withConnection(url, checkMigrator, elsewhere);
+    await withConnection(
+      url,
+      async (client) => {
+        await checkMigrator(client);
+        await checkSetUp(client);
+      },
+      elsewhere,
+    );
     return await withConnection(asOwner(url), work, elsewhere);
   } catch (error) {
     throw unreachable(url, error) ?? error;
@@ -52,6 +59,23 @@ async function checkMigrator(client: pg.Client): Promise<void> {
     hint: owner
       ? "Connect as keyrow_migrate, whom an admin gives a password."
       : "Run what `keyrow setup --print` prints first, and connect as keyrow_migrate.",
+  });
+}
+
+/** Refuses a database that was set up before there was what the migrations need by now: roles, and their way into schemas. */
+async function checkSetUp(client: pg.Client): Promise<void> {
+  const { rows } = await client.query<{ lacking: string }>(`
+    select name as lacking
+    from unnest(array['keyrow_owner', 'keyrow_reveal', 'keyrow_upkeep', 'keyrow_worker']) name
+      left join pg_catalog.pg_roles r on r.rolname = name
+    where not coalesce(pg_catalog.pg_has_role(session_user, r.oid, 'MEMBER')
+      and pg_catalog.has_schema_privilege(r.oid, to_regnamespace('keyrow'), 'USAGE')
+      and pg_catalog.has_schema_privilege(r.oid, 'public', 'USAGE'), false)`);
+  if (rows.length === 0) return;
+  const roles = rows.map(({ lacking }) => lacking).join(", ");
+  throw new KeyrowError("DATABASE_RIGHTS", {
+    message: `The database is not set up for this version of Keyrow: it lacks ${roles}, or rights of theirs.`,
+    hint: "Let the admin who set it up run what `keyrow setup --print` prints now: what is there already stays as it is. Then run this again.",
   });
 }
 

@@ -87,13 +87,13 @@ test("migrating again does nothing", async (t) => {
   });
 });
 
-test("no keyrow_reveal or keyrow_worker may make anything once the migrations are done", async (t) => {
+test("no keyrow_reveal, keyrow_upkeep or keyrow_worker may make anything once the migrations are done", async (t) => {
   await migrated(async (database) => {
     const { rows } = await withConnection(database.superuser, (client) =>
       client.query(`select has_schema_privilege(r, s, 'create') as may
-        from unnest(array['keyrow_reveal', 'keyrow_worker']) r, unnest(array['public', 'keyrow']) s`),
+        from unnest(array['keyrow_reveal', 'keyrow_upkeep', 'keyrow_worker']) r, unnest(array['public', 'keyrow']) s`),
     );
-    t.deepEqual(rows, Array(4).fill({ may: false }));
+    t.deepEqual(rows, Array(6).fill({ may: false }));
   });
 });
 

@@ -1,15 +1,18 @@
+import { cp, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { Logger } from "@graphile/logger";
 import test, { type ExecutionContext } from "ava";
 import { execa } from "execa";
+import { migrate as migrateCommitted } from "graphile-migrate";
 import { createKeyFile } from "../src/cipher/keyfile.ts";
 import { createPool } from "../src/database.ts";
 import { startEmbedded } from "../src/embedded/server.ts";
 import type { KeyrowError } from "../src/errors.ts";
 import { secretKey } from "../src/jwt-key.ts";
 import { checkRights } from "../src/rights.ts";
-import { withConnection } from "../src/setup.ts";
+import { asOwner, migrationsFolder, withConnection } from "../src/setup.ts";
 import { createSigner } from "../src/token.ts";
 import { keyrow as asAdmin } from "./helpers/admin.ts";
 import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts";
@@ -295,6 +298,60 @@ test("what is set up can be set up again, and leaves the admin in none of the ro
   );
   t.deepEqual(rows, []);
 });
+
+/** A database that the version before keyrow_upkeep has set up and migrated, brought to this one. */
+async function comesFromBefore(t: ExecutionContext, server: Server): Promise<void> {
+  const { stdout: script } = await keyrow(["setup", "--print", "--with-foundation"]);
+  const env = await prepared(t, server, script);
+  await withConnection(server.url("postgres", "app"), (client) =>
+    client.query("drop owned by keyrow_upkeep; drop role keyrow_upkeep"),
+  );
+  const folder = makeTemporaryDirectory();
+  t.teardown(() => removeWithServers(folder));
+  await cp(migrationsFolder, folder, { recursive: true });
+  const names = (await readdir(`${folder}/committed`)).toSorted();
+  const since = names.indexOf("000010-owned-by-nobody-who-logs-in.sql");
+  for (const name of names.slice(since)) await rm(`${folder}/committed/${name}`);
+  const connectionString = asOwner(server.url("keyrow_migrate", "app"));
+  await migrateCommitted({ connectionString, migrationsFolder: folder, logger: new Logger(() => () => undefined) });
+  const owners = () =>
+    withConnection(server.url("dba", "app"), async (client) => {
+      const { rows } = await client.query<{ owner: string }>(`
+        select distinct pg_get_userbyid(proowner) as owner from pg_proc
+        where pronamespace = 'keyrow'::regnamespace and proname in ('key_census', 'key_rows', 'touch')`);
+      return rows.map(({ owner }) => owner);
+    });
+  t.deepEqual(await owners(), ["keyrow_worker"]);
+
+  for (const options of [[], ["--status"], ["--dry-run"]]) {
+    const { exitCode, stdout, stderr } = await keyrow(["migrate", ...options], env);
+    t.deepEqual([exitCode, stdout], [1, ""]);
+    t.regex(
+      stderr,
+      /^error: .* not set up for this version of Keyrow: it lacks keyrow_upkeep, or .*\nhint: .*setup --print/,
+    );
+    t.is(stderr.split("\n").length, 2);
+  }
+  // Another database of the same server brings the role, but not its rights in this one.
+  await withConnection(server.url("dba", "app"), (client) =>
+    client.query(script.replace(/create schema[\s\S]*$/, "commit")),
+  );
+  t.regex((await keyrow(["migrate"], env)).stderr, /^error: .* it lacks keyrow_upkeep, or rights of theirs/);
+  await withConnection(server.url("dba", "app"), (client) => client.query(script));
+  t.like(await keyrow(["migrate"], env), { exitCode: 0 });
+  t.deepEqual(await owners(), ["keyrow_upkeep"]);
+}
+
+test("a database of an earlier version is set up again by its admin, and then migrated, on PostgreSQL 18", async (t) => {
+  await comesFromBefore(t, await embedded(t));
+});
+
+on15(
+  "a database of an earlier version is set up again by its admin, and then migrated, on PostgreSQL 15",
+  async (t) => {
+    await comesFromBefore(t, await system(t));
+  },
+);
 
 test("a server that was never set up is not migrated, and the hint says what comes first", async (t) => {
   const server = await embedded(t);

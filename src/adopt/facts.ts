@@ -168,9 +168,9 @@ const server = `
     (select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace
      where e.extname = 'uuid-ossp') as "uuidSchema",
     exists (select from pg_available_extensions where name = 'uuid-ossp') as "uuidAvailable",
-    8 = (select count(*) from pg_roles where rolname in (
-      'keyrow_owner', 'keyrow_authenticator', 'keyrow_user', 'keyrow_anonymous', 'keyrow_reveal', 'keyrow_worker',
-      'keyrow_admin', 'keyrow_migrate'))
+    9 = (select count(*) from pg_roles where rolname in (
+      'keyrow_owner', 'keyrow_authenticator', 'keyrow_user', 'keyrow_anonymous', 'keyrow_reveal', 'keyrow_upkeep',
+      'keyrow_worker', 'keyrow_admin', 'keyrow_migrate'))
     and exists (select from pg_namespace where nspname = 'keyrow') as "setUp"`;
 
 // Rights that everybody has count as well: what a role may do is what matters.

@@ -14,7 +14,10 @@ export const setup = command(
       ["keyrow setup --print --with-foundation > setup.sql", "for everybody else"],
     ),
   )
-  .addHelpText("after", "\nIt runs on PostgreSQL 15 to 18, by the owner of the database, a login with CREATEROLE.")
+  .addHelpText(
+    "after",
+    "\nIt runs on PostgreSQL 15 to 18, by the owner of the database, a login with CREATEROLE, and may be\nrun again: after an update of Keyrow, the same admin does so where `keyrow migrate` asks for it.",
+  )
   .action(async ({ print, withFoundation }: { print?: boolean; withFoundation: boolean }) => {
     if (!print) {
       const { KeyrowError } = await import("../errors.ts");

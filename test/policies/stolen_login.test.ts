@@ -26,7 +26,9 @@ const server: Persona = { login: "keyrow_authenticator", user: null };
 const thieves = { server, user: ana, anonymous: personas.anonymous };
 
 test("the login becomes keyrow_user and keyrow_anonymous, and nobody else", async (t) => {
-  const roles = ["user", "anonymous", "owner", "reveal", "worker", "admin", "migrate"].map((name) => `keyrow_${name}`);
+  const roles = ["user", "anonymous", "owner", "reveal", "upkeep", "worker", "admin", "migrate"].map(
+    (name) => `keyrow_${name}`,
+  );
   const real = database.pool("keyrow_authenticator");
   for (const role of [...roles, "postgres", "pg_read_all_data"]) {
     const expected = role === "keyrow_user" || role === "keyrow_anonymous" ? 0 : "42501";

@@ -84,11 +84,58 @@ test("a revoked credential stays revoked under it", async (t) => {
   });
 });
 
-const roles = ["owner", "user", "anonymous", "reveal", "worker", "admin", "migrate", "authenticator"];
+test("it can neither replace, drop, take over nor close a function, those that the server's login calls included", async (t) => {
+  await inWorld(pool, async (s) => {
+    const functions = await s.rows<{ name: string; definition: string; called: boolean }>(
+      superuser,
+      `select p.oid::regprocedure::text as name, pg_get_functiondef(p.oid) as definition,
+         has_function_privilege('keyrow_authenticator', p.oid, 'execute') as called
+       from pg_proc p where p.pronamespace = 'keyrow'::regnamespace`,
+    );
+    const called = functions.filter((one) => one.called).map(({ name }) => name);
+    for (const name of ["keyrow.key_census()", "keyrow.key_rows(text)", "keyrow.touch(uuid[])"]) {
+      t.true(called.includes(name), name);
+    }
+    for (const { name, definition } of functions) {
+      const statements = [
+        definition,
+        `drop function ${name}`,
+        `alter function ${name} owner to keyrow_worker`,
+        `alter function ${name} reset all`,
+        `revoke execute on function ${name} from keyrow_authenticator`,
+      ];
+      for (const statement of statements) t.is(await s.try(worker, statement), "42501", statement);
+    }
+  });
+});
+
+test("nobody may log in as the owner of what the server's login asks of all rows, and it reads no ciphertext", async (t) => {
+  await inWorld(pool, async (s) => {
+    const upkeep: Persona = { login: "keyrow_migrate", role: "keyrow_upkeep", user: null };
+    t.is(await s.try(upkeep, "select id, key_id, last_used_at from public.user_credentials"), 3);
+    for (const statement of [
+      "select encrypted_value from public.user_credentials",
+      "select user_id from public.user_credentials",
+      "update public.user_credentials set key_id = key_id",
+      "delete from public.user_credentials",
+    ]) {
+      t.is(await s.try(upkeep, statement), "42501", statement);
+    }
+    const [role] = await s.rows(
+      superuser,
+      `select rolcanlogin as login, array(select member::regrole::text from pg_auth_members
+         where roleid = r.oid and member::regrole::text like 'keyrow%') as members
+       from pg_roles r where rolname = 'keyrow_upkeep'`,
+    );
+    t.deepEqual(role, { login: false, members: ["keyrow_migrate"] });
+  });
+});
+
+const roles = ["owner", "user", "anonymous", "reveal", "upkeep", "worker", "admin", "migrate", "authenticator"];
 
 for (const [login, may] of [
   ["keyrow_worker", ["worker"]],
-  ["keyrow_migrate", ["owner", "reveal", "worker", "migrate"]],
+  ["keyrow_migrate", ["owner", "reveal", "upkeep", "worker", "migrate"]],
 ] as const) {
   test(`${login} becomes ${may.join(", ")} and nobody else`, async (t) => {
     const real = database.pool(login);
