@@ -17,15 +17,15 @@ export async function runServe(config: Config): Promise<void> {
   if (databaseUrl === undefined) throw new KeyrowError("CONFIG_INVALID");
   const issuers = listedIssuers(jwt);
   const signingKey = config.signingKeyFile === undefined ? undefined : await readSigningKey(config.signingKeyFile);
-  const readAgain = config.keyFile.needed ? () => readKeyFile(config.keyFile.path) : undefined;
-  const localKeys = (await readAgain?.()) ?? [];
+  const keyFile = config.keyFile.needed ? config.keyFile.path : undefined;
+  const localKeys = keyFile === undefined ? [] : await readKeyFile(keyFile);
   const log = createLog(config.logLevel);
   redirectConsole(log);
   const metrics = createMetrics();
   const { openBao: access, transitKey: place, fallback } = config;
   const ring = createRing({
     localKeys,
-    readAgain,
+    keyFile,
     openBao: access && { access, place },
     fallback,
     log,

@@ -25,8 +25,8 @@ export async function runWorker(config: Config): Promise<void> {
   }
   const log = createLog(config.logLevel);
   redirectConsole(log);
-  const readAgain = () => readKeyFile(keyFile.path);
-  const ring = createRing({ localKeys: await readAgain(), readAgain, openBao: { access, place }, fallback, log });
+  const localKeys = await readKeyFile(keyFile.path);
+  const ring = createRing({ localKeys, keyFile: keyFile.path, openBao: { access, place }, fallback, log });
   try {
     await ring.check();
     const database = await openWorkerDatabase(workerDatabaseUrl);

@@ -44,7 +44,7 @@ export async function runStart(config: Config, { watch, openbao }: StartOptions)
     const metrics = createMetrics();
     const ring = createRing({
       localKeys: await localKeys(config, database, progress),
-      readAgain: () => readKeyFile(config.keyFile.path),
+      keyFile: config.keyFile.path,
       openBao: openBaoOf(config, openBao),
       fallback: config.fallback,
       log,

@@ -1,6 +1,6 @@
 import { createHmac, createSecretKey, randomBytes } from "node:crypto";
 import { constants } from "node:fs";
-import { type FileHandle, open, realpath, rename, rm } from "node:fs/promises";
+import { type FileHandle, open, realpath, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { createDurably, syncDirectory } from "../durable-file.ts";
 import { KeyrowError } from "../errors.ts";
@@ -20,27 +20,42 @@ const KEY_BYTES = 32;
 const MAX_FILE_BYTES = 1024 * 1024;
 const RESTORE = "Restore it from a backup: values sealed under its keys can't be opened by new ones.";
 
-/**
- * The keys of a key file but the retired ones, newest first by their dates, in whatever order the file has them; throws
- * KEY_FILE_INVALID, which names the file, what is wrong and the remedy.
- */
-export async function readKeyFile(path: string): Promise<LocalKey[]> {
-  const { entries } = await readEntries(path);
-  const keys = newestFirst(entries).filter(({ retiredAt }) => retiredAt === undefined);
-  if (keys.length === 0) throw fault(path, "has no key that is not retired", RESTORE);
-  return keys.map(toKey);
+/** What a key file says. */
+export interface KeyFileState {
+  /** Its keys but the retired ones, newest first by their dates, in whatever order the file has them; one at least. */
+  readonly keys: readonly LocalKey[];
+  /** The ids of the others. */
+  readonly retired: readonly string[];
 }
 
-/** Every key of a key file, the retired ones as well; throws as `readKeyFile` does. */
+/** Reads a key file; throws KEY_FILE_INVALID, which names the file, what is wrong and the remedy. */
+export async function readKeyFileState(path: string): Promise<KeyFileState> {
+  const { entries } = await readEntries(path);
+  const isRetired = ({ retiredAt }: Entry) => retiredAt !== undefined;
+  const keys = newestFirst(entries).filter((entry) => !isRetired(entry));
+  if (keys.length === 0) throw fault(path, "has no key that is not retired", RESTORE);
+  return { keys: keys.map(toKey), retired: entries.filter(isRetired).map(({ id }) => id) };
+}
+
+/** The keys of a key file that are not retired, newest first; throws as `readKeyFileState` does. */
+export async function readKeyFile(path: string): Promise<readonly LocalKey[]> {
+  return (await readKeyFileState(path)).keys;
+}
+
+/** A text that is another whenever a key file was changed or replaced, or can't be reached; it never throws. */
+export async function keyFileMark(path: string): Promise<string> {
+  try {
+    const { dev, ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
+    return [dev, ino, size, mtimeNs, ctimeNs].join();
+  } catch (error) {
+    return errno(error);
+  }
+}
+
+/** Every key of a key file, the retired ones as well; throws as `readKeyFileState` does. */
 export async function everyKey(path: string): Promise<LocalKey[]> {
   const { entries } = await readEntries(path);
   return entries.map(toKey);
-}
-
-/** The ids of a key file's retired keys; throws as `readKeyFile` does. */
-export async function retiredKeyIds(path: string): Promise<string[]> {
-  const { entries } = await readEntries(path);
-  return entries.flatMap(({ id, retiredAt }) => (retiredAt === undefined ? [] : [id]));
 }
 
 function toKey({ id, key }: Entry): LocalKey {
@@ -55,7 +70,7 @@ function newestFirst(entries: readonly Entry[]): Entry[] {
  * Makes a key file with one new key, mode 0600, whole or not at all, and gives its keys; throws KEY_FILE_INVALID where
  * there is one already or it can't be written.
  */
-export async function createKeyFile(path: string): Promise<LocalKey[]> {
+export async function createKeyFile(path: string): Promise<readonly LocalKey[]> {
   try {
     await createDurably(path, textOf([newEntry([])]));
   } catch (error) {
@@ -68,7 +83,7 @@ export async function createKeyFile(path: string): Promise<LocalKey[]> {
  * Puts a new key before the others, so that it seals from the next reading on, and gives all keys. Throws
  * KEY_FILE_INVALID, also while another change is under way.
  */
-export async function addKey(path: string): Promise<LocalKey[]> {
+export async function addKey(path: string): Promise<readonly LocalKey[]> {
   await changeEntries(path, async (entries) => [newEntry(entries), ...entries]);
   return await readKeyFile(path);
 }

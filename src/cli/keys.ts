@@ -38,7 +38,7 @@ const rotate = command("rotate", "Makes a new key, for all new values; older one
   )
   .addHelpText(
     "after",
-    `\nA local key is used from the servers' next start on: back the key file up, and restart them and the workers, which move\nwhat is under the keys of their start alone. OpenBao's is used within seconds. \`keyrow rewrap\` moves older values.\nThe database is not touched, but must be there.${WHERE}`,
+    `\nServers and workers that run use it within seconds, and seal under a local key at once: back the key file up. Where they\nhave copies of it, each uses the key once its own has it. \`keyrow rewrap\` moves older values.\nThe database is not touched, but must be there.${WHERE}`,
   )
   .action(async (which: string | undefined, { json }: { json: boolean }) => {
     const { KeyrowError } = await import("../errors.ts");
@@ -51,7 +51,9 @@ const rotate = command("rotate", "Makes a new key, for all new values; older one
     const keyId = await rotate(config, which);
     print(json ? JSON.stringify({ keyId }) : keyId);
     if (!json && keyId.startsWith("local:")) {
-      process.stderr.write(`Added to ${config.keyFile.path}. Back it up, and restart the server to use it.\n`);
+      process.stderr.write(
+        `Added to ${config.keyFile.path}. Back it up: servers that run seal under it from now on.\n`,
+      );
     }
   });
 
@@ -62,13 +64,17 @@ const retire = command("retire", "Lets nobody open what a key has sealed; refuse
   .addHelpText("after", examples(["keyrow keys retire local:20260131-0a1b2c3d", "asks first, on a terminal"]))
   .addHelpText(
     "after",
-    `\nFirst restart all servers after a rotation of local keys: one that still seals under the old key would write what\nnobody opens. A local key stays in its file, marked; a version of OpenBao's takes the older ones along. Both can be\ntaken back by hand.${WHERE}`,
+    `\nWait for a minute after a rotation of local keys, so that nothing that was sealed before it is still on its way, and\nbring the new key file to all servers that have a copy. A local key stays in its file, marked; a version of OpenBao's takes the older ones along. Both can be\ntaken back by hand.${WHERE}`,
   )
   .action(async (keyId: string, { yes, json }: { yes: boolean; json: boolean }) => {
     const { readConfig } = await import("../config.ts");
     const config = readConfig();
     const { confirmed } = await import("../system/input.ts");
-    if (!yes && process.stdin.isTTY && !(await confirmed("Have all servers been restarted since it was rotated?"))) {
+    if (
+      !yes &&
+      process.stdin.isTTY &&
+      !(await confirmed("Do all servers have the newer key, for a minute or longer?"))
+    ) {
       process.stderr.write("nothing was retired\n");
       process.exitCode = 1;
       return;

@@ -1,7 +1,7 @@
 import type pg from "pg";
 import { withAdmin } from "../admin-database.ts";
 import { isHeld } from "../cipher/cipher.ts";
-import { addKey, retiredKeyIds, retireKey } from "../cipher/keyfile.ts";
+import { addKey, readKeyFileState, retireKey } from "../cipher/keyfile.ts";
 import { versionOf } from "../cipher/openbao/versions.ts";
 import { type CommandRing, withCommandRing } from "../command-ring.ts";
 import type { Config } from "../config.ts";
@@ -54,10 +54,9 @@ export function rotate(config: Config, which: "transit" | "local" | undefined): 
  */
 export function retire(config: Config, keyId: string): Promise<void> {
   return withCommandRing(config, "ADMIN_DATABASE_URL", async (ring) => {
-    const { openBao, locals } = ring;
-    const [newest] = locals;
+    const { openBao, local } = ring;
     if (keyId === (await newestOf(ring))) throw sealing();
-    if (keyId === (await newest?.current())) throw sealing(openBao === undefined ? "" : " local");
+    if (keyId === (await local?.current())) throw sealing(openBao === undefined ? "" : " local");
     if (openBao !== undefined && versionOf(openBao.place, keyId) !== undefined) {
       const { place } = openBao;
       const retired = versionOf(place, keyId) ?? 0;
@@ -92,8 +91,8 @@ async function newestOf({ cipher }: CommandRing): Promise<string | undefined> {
 /** The ring's states, and `retired` for those of the key file that it leaves out. */
 async function withRetired(
   { keyFile }: Config,
-  { cipher, locals }: CommandRing,
+  { cipher, local }: CommandRing,
 ): Promise<Pick<CommandRing["cipher"], "state">> {
-  const retired = new Set(locals.length > 0 ? await retiredKeyIds(keyFile.path) : []);
+  const retired = new Set(local === undefined ? [] : (await readKeyFileState(keyFile.path)).retired);
   return { state: (keyId) => (retired.has(keyId) ? "retired" : cipher.state(keyId)) };
 }

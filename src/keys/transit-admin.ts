@@ -40,7 +40,7 @@ export function unknownKey(): KeyrowError {
 export function sealing(which: "" | " local" = ""): KeyrowError {
   return new KeyrowError("USAGE", {
     message: `This key seals new values${which && " while OpenBao is away"}, so it can't be retired.`,
-    hint: `Run \`keyrow keys rotate${which}\` and \`keyrow rewrap\` first, and restart the servers between them.`,
+    hint: `Run \`keyrow keys rotate${which}\` and \`keyrow rewrap\` first.`,
   });
 }
 

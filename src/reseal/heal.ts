@@ -72,9 +72,11 @@ export function startHealing(parts: HealParts): Healing {
 /** Moves what there is to move now; nothing where there is no Transit, or OpenBao is away. */
 async function healOnce({ pool, place, ring, log }: HealParts, signal: AbortSignal) {
   const nothing = { moved: 0, failed: new Set<string>(), changed: 0 };
-  const { transit, locals, cipher } = ring;
-  if (transit === undefined || transit.availability !== "closed") return nothing;
-  const from = await inUse(pool, await Promise.all(locals.map((local) => local.current())));
+  const { transit, local, cipher } = ring;
+  if (transit === undefined || local === undefined || transit.availability !== "closed") return nothing;
+  // A server may have sealed under a key that was added a moment ago.
+  await local.refresh();
+  const from = await inUse(pool, local.keyIds);
   if (from.length === 0) return nothing;
   log.debug({ keys: from }, "values wait to be moved to Transit");
   const target = { cipher: transit, transit };

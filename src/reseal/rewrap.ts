@@ -95,8 +95,7 @@ async function knowStates({ transit }: CommandRing): Promise<void> {
   await transit?.current().catch(() => undefined);
 }
 
-function targetOf({ cipher, transit, locals }: CommandRing, to: RewrapOptions["to"]): Target {
-  const [local] = locals;
+function targetOf({ cipher, transit, local }: CommandRing, to: RewrapOptions["to"]): Target {
   if (to === "transit" && transit === undefined) throw noTarget("no OpenBao is configured", "Set BAO_ADDR.");
   if (to === "local" && local === undefined) throw noTarget("there is no key file", "Set KEYROW_KEY_FILE.");
   // A fallback would seal under the very keys that values are to leave.
@@ -149,8 +148,8 @@ async function withOpener<T>(
 }
 
 /** Retired ones as well. What they have sealed would not open here, but nobody should come to rely on that. */
-async function refuseOwnKey({ keyFile }: Config, { locals }: CommandRing, aes: KeyObject): Promise<void> {
-  const own = locals.length === 0 ? [] : await everyKey(keyFile.path);
+async function refuseOwnKey({ keyFile }: Config, { local }: CommandRing, aes: KeyObject): Promise<void> {
+  const own = local === undefined ? [] : await everyKey(keyFile.path);
   if (own.some(({ key }) => key.equals(aes))) throw ownKey();
 }
 

@@ -1,0 +1,121 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import ava, { type ExecutionContext } from "ava";
+import { createKeyFile, readKeyFile } from "../src/cipher/keyfile.ts";
+import { createKeyring } from "../src/cipher/keyring.ts";
+import { createLocalCipher } from "../src/cipher/local.ts";
+import { serve } from "./faults/serving.ts";
+import { createLogin, keyrow } from "./helpers/admin.ts";
+import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts";
+import { createTestDatabase } from "./helpers/database.ts";
+import { openBaoTest, startOpenBao } from "./helpers/openbao.ts";
+import { asAdmin, makeUser, post } from "./helpers/server.ts";
+import { makeOwner, store, worker } from "./reseal/stage.ts";
+
+// Keys of the key file come and go while servers and workers run: none of them is started again.
+
+const cli = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
+
+async function stage(t: ExecutionContext) {
+  const database = await createTestDatabase();
+  const login = await createLogin(database, "keyrow_admin");
+  const directory = makeTemporaryDirectory("keyrow-rotation-");
+  t.teardown(async () => {
+    await login.drop();
+    await database.drop();
+    await removeWithServers(directory);
+  });
+  const keyFile = join(directory, "keys.json");
+  const [first] = await createKeyFile(keyFile);
+  const env = {
+    PATH: process.env.PATH ?? "",
+    ADMIN_DATABASE_URL: login.url,
+    WORKER_DATABASE_URL: database.url("keyrow_worker"),
+    KEYROW_KEY_FILE: keyFile,
+    KEYROW_DATA_DIR: join(directory, "none"),
+  };
+  return { database, keyFile, first: first?.id ?? "", env };
+}
+
+ava(
+  "running servers seal under a key that was added, never again under the one that is retired, and open all",
+  async (t) => {
+    const { database, keyFile, first, env } = await stage(t);
+    const user = await makeUser(database);
+    const url = database.url("keyrow_authenticator");
+    const servers = await Promise.all([1, 2].map(() => serve(t, url, { env: { KEYROW_KEY_FILE: keyFile } })));
+    const set = async (name: string) => {
+      for (const [index, server] of servers.entries()) {
+        const { errors } = await post(server.url, server.token(user), {
+          query: `mutation { setUserCredential(input: { provider: "p", name: "${name}${index}", value: "${name}" }) { userCredential { id } } }`,
+        });
+        t.deepEqual(errors, []);
+      }
+    };
+    const list = () =>
+      Promise.all(
+        servers.map(async (server) => {
+          const { data } = await post(server.url, server.token(user), {
+            query: "{ userCredentials(orderBy: [NAME_ASC]) { nodes { name value } } }",
+          });
+          return data.userCredentials.nodes.map(({ name, value }: { name: string; value: string }) => [name, value]);
+        }),
+      );
+    const keyIds = async () =>
+      (await asAdmin(database, "select distinct key_id from public.user_credentials order by key_id")).rows.map(
+        ({ key_id }) => key_id,
+      );
+
+    await set("a");
+    t.deepEqual(await keyIds(), [first]);
+    const { stdout } = await keyrow(["keys", "rotate"], env);
+    const second = stdout.trim();
+    await set("b");
+    t.deepEqual(await keyIds(), [first, second].toSorted());
+    t.is((await keyrow(["rewrap"], env)).exitCode, 0);
+    t.deepEqual(await keyIds(), [second]);
+    t.is((await keyrow(["keys", "retire", first], env)).exitCode, 0);
+    await set("c");
+    t.deepEqual(await keyIds(), [second]);
+    const all = ["a", "b", "c"].flatMap((name) => [0, 1].map((index) => [`${name}${index}`, name]));
+    t.deepEqual(await list(), [all, all], "each server opens what the other sealed");
+    for (const server of servers) t.is(await server.end(), 0);
+  },
+);
+
+openBaoTest("a running worker moves what was sealed under a local key that was added since", async (t) => {
+  const bao = await startOpenBao(t);
+  const { database, keyFile, env } = await stage(t);
+  if (!("roleId" in bao.access.login)) throw new Error("no AppRole");
+  const { roleId: BAO_ROLE_ID, secretId: BAO_SECRET_ID } = bao.access.login;
+  const vault = { ...env, BAO_ADDR: bao.access.address, BAO_ROLE_ID, BAO_SECRET_ID };
+  const child = spawn(process.execPath, [cli, "worker"], { env: vault, stdio: ["ignore", "ignore", "pipe"] });
+  const ended = once(child, "close");
+  t.teardown(async () => {
+    child.kill("SIGKILL");
+    await ended;
+  });
+  await says(child, '"ready"');
+  t.is((await keyrow(["keys", "rotate", "local"], vault)).exitCode, 0);
+  const ring = createKeyring((await readKeyFile(keyFile)).map(createLocalCipher));
+  const stored = await store(database, await worker(t, database), ring, await makeOwner(database), 20);
+  const moved = async () =>
+    (await asAdmin(database, "select from public.user_credentials where key_id like 'transit:%'")).rowCount;
+  for (const deadline = Date.now() + 60_000; (await moved()) !== stored.length; await delay(20)) {
+    if (Date.now() > deadline) throw new Error("it did not move them");
+  }
+  child.kill("SIGTERM");
+  t.deepEqual(await ended, [0, null]);
+});
+
+async function says(child: ChildProcess, text: string): Promise<void> {
+  let said = "";
+  for await (const chunk of child.stderr?.iterator({ destroyOnReturn: false }) ?? []) {
+    said += chunk;
+    if (said.includes(text)) break;
+  }
+  child.stderr?.resume();
+}
