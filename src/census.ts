@@ -31,8 +31,8 @@ export async function missingKeys(pool: pg.Pool, cipher: Cipher): Promise<Missin
 }
 
 const why: Readonly<Partial<Record<KeyState, string>>> = {
-  "too-new": "newer than OpenBao's, which is of an older backup, or another one",
-  replaced: "OpenBao has another key of this name and version",
+  "too-new": "newer than OpenBao's, which is of an older backup",
+  replaced: "OpenBao has another key of this name, made later",
   retired: "retired",
 };
 

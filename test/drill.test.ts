@@ -261,7 +261,7 @@ const drill = async (t: ExecutionContext, makeVault: (t: ExecutionContext) => Pr
     server,
     env: { ...urls("restored"), KEYROW_KEY_FILE: keyFile, BAO_ADDR, BAO_TOKEN },
     kind: "transit",
-    why: /OpenBao has another key of this name and version; 5 rows/,
+    why: /OpenBao has another key of this name, made later; 5 rows/,
   });
   await fresh.kill();
 

@@ -22,7 +22,7 @@ export interface Bound extends Sealed {
  * What is known of a key:
  * `held`, values under it open; `unreachable`, whoever holds it is away, and can't be asked; `missing`, it is none of
  * the cipher's; `too-new`, its version is newer than any there, as after a restore from an older backup; `replaced`,
- * its version is another key by now, made later; `retired`, it is not to be used any more.
+ * its key was made anew since, or its version was; `retired`, it is not to be used any more.
  */
 export type KeyState = "held" | "unreachable" | "missing" | "too-new" | "replaced" | "retired";
 

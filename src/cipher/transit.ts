@@ -91,8 +91,12 @@ export function createTransit(parts: TransitParts): Transit {
 
   async function open(items: readonly Bound[]): Promise<Array<string | KeyrowError>> {
     const answers = await eachHeld(key, place, "decrypt", items, ({ plaintext }) => openedValue(plaintext));
-    const values = answers.filter((one) => one instanceof KeyrowError && one.code === "CIPHER_UNAVAILABLE").length;
-    if (values > 0) log.warn({ values }, "values wait for a newer state of OpenBao's key than it has; none is lost");
+    const refused = items.filter((_, index) => answers[index] instanceof KeyrowError);
+    const count = (state: KeyState) => refused.filter(({ keyId }) => key.known?.state(keyId) === state).length;
+    const [waiting, replaced] = [count("too-new"), count("replaced")];
+    if (waiting > 0)
+      log.warn({ values: waiting }, "values wait for a newer state of OpenBao's key; none is lost by that");
+    if (replaced > 0) log.error({ values: replaced }, "values don't open: OpenBao's key of this name was made anew");
     return answers;
   }
 
@@ -180,14 +184,15 @@ async function eachHeld(
   const held = items.filter((_, index) => states[index] === "held");
   const results = await key.run(operation, held.map(asInput));
   const isTooNew = ({ error = "" }: BatchResult) => error.includes("version is too new");
-  // What is known is of before a restore, then.
-  if (results.some(isTooNew)) await key.versions(performance.now());
+  // What is known is of before a restore, then, or of before the key was made anew.
+  const versions = results.some(isTooNew) ? await key.versions(performance.now()) : undefined;
   let next = 0;
   return states.map((state, index) => {
     if (state !== "held") return refusal(state);
     const result = results[next++] as BatchResult;
-    if (result.error === undefined) return read(result, items[index] as Bound);
-    return refusal(isTooNew(result) ? "too-new" : "missing");
+    const item = items[index] as Bound;
+    if (result.error === undefined) return read(result, item);
+    return refusal((isTooNew(result) && versions?.state(item.keyId)) || "missing");
   });
 }
 

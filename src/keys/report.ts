@@ -7,8 +7,8 @@ const reasons: Readonly<Record<KeyState, string>> = {
   held: "yes",
   unreachable: "not now: OpenBao is away",
   missing: "no: the key is not here",
-  "too-new": "no: newer than OpenBao's, which is of an older backup, or another one",
-  replaced: "no: OpenBao has another key of this name and version",
+  "too-new": "no: newer than OpenBao's, which is of an older backup",
+  replaced: "no: OpenBao has another key of this name, made later",
   retired: "no: retired",
 };
 

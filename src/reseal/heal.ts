@@ -3,7 +3,7 @@ import type { Place } from "../../plugins/encrypted-columns/seal.ts";
 import { KeyrowError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Ring } from "../ring.ts";
-import { run } from "./run.ts";
+import { type Progress, run } from "./run.ts";
 
 const INTERVAL_MS = 2_000;
 // What does not open now will hardly open in two seconds.
@@ -27,18 +27,23 @@ export interface Healing {
 
 /**
  * Moves what local keys have sealed to Transit whenever OpenBao is there, in small batches; several may do so side by
- * side. What fails is tried again later, and told once per change.
+ * side. What fails is tried again later, and told once per change: rows that can't be moved, and a database that is away.
  */
 export function startHealing(parts: HealParts): Healing {
   const stopping = new AbortController();
   let timer: NodeJS.Timeout | undefined;
   let healing = Promise.resolve();
   let told = "";
+  let failing = false;
 
   /** Gives how long to wait until the next time. */
   async function heal(): Promise<number> {
     try {
-      const { moved, failed } = await healOnce(parts, stopping.signal);
+      const done = await healOnce(parts, stopping.signal);
+      if (done === undefined) return INTERVAL_MS;
+      const { moved, failed } = done;
+      if (failing) parts.log.info("healing goes on");
+      failing = false;
       if (moved > 0) parts.log.info({ values: moved }, "moved to Transit");
       // The same rows fail each time: no news.
       const news = [...failed].sort().join();
@@ -47,7 +52,8 @@ export function startHealing(parts: HealParts): Healing {
       return moved === 0 && failed.size > 0 ? FAILED_MS : INTERVAL_MS;
     } catch (error) {
       const away = error instanceof KeyrowError && error.code === "CIPHER_UNAVAILABLE";
-      if (!away) parts.log.warn({ error }, "healing will be tried again");
+      if (!away && !failing) parts.log.warn({ error }, "healing fails, and is tried again until it goes on");
+      failing ||= !away;
       return INTERVAL_MS;
     }
   }
@@ -69,15 +75,14 @@ export function startHealing(parts: HealParts): Healing {
   };
 }
 
-/** Moves what there is to move now; nothing where there is no Transit, or OpenBao is away. */
-async function healOnce({ pool, place, ring, log }: HealParts, signal: AbortSignal) {
-  const nothing = { moved: 0, failed: new Set<string>(), changed: 0 };
+/** Moves what there is to move now; undefined where nobody was asked, for there is no Transit, or OpenBao is away. */
+async function healOnce({ pool, place, ring, log }: HealParts, signal: AbortSignal): Promise<Progress | undefined> {
   const { transit, local, cipher } = ring;
-  if (transit === undefined || local === undefined || transit.availability !== "closed") return nothing;
+  if (transit === undefined || local === undefined || transit.availability !== "closed") return undefined;
   // A server may have sealed under a key that was added a moment ago.
   await local.refresh();
   const from = await inUse(pool, local.keyIds);
-  if (from.length === 0) return nothing;
+  if (from.length === 0) return { moved: 0, failed: new Set(), changed: 0 };
   log.debug({ keys: from }, "values wait to be moved to Transit");
   const target = { cipher: transit, transit };
   return run({ pool, place, opener: cipher, target, from, batch: BATCH, rate: ROWS_PER_SECOND, signal });

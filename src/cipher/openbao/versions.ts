@@ -41,7 +41,8 @@ export function readVersions(place: TransitKey, data: unknown): Versions {
     state(keyId) {
       const version = versionOf(place, keyId);
       if (version === undefined) return "missing";
-      if (version > latest) return "too-new";
+      // A backup's versions are all older than what came after it; those of a key that was made anew are not.
+      if (version > latest) return madeOf(keyId) < madeOf(idOf(latest) ?? "") ? "replaced" : "too-new";
       if (version < oldest) return "retired";
       return idOf(version) === keyId ? "held" : "replaced";
     },
@@ -52,6 +53,13 @@ export function readVersions(place: TransitKey, data: unknown): Versions {
 function keyIdOf({ mount, key }: TransitKey, version: number, seconds: number): string {
   const made = new Date(seconds * 1_000).toISOString().replaceAll(/[-:]|\.\d+/g, "");
   return `transit:${mount}/${key}:v${version}:${made}`;
+}
+
+// As a key id ends with it: in one form, so that what is earlier comes first.
+const MADE = "YYYYMMDDTHHMMSSZ";
+
+function madeOf(keyId: string): string {
+  return keyId.slice(-MADE.length);
 }
 
 /** The version that a key id names; undefined where it is not this key's. */
