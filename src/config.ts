@@ -5,7 +5,8 @@ import type { JwtKey } from "./jwt-key.ts";
 import type { Limits } from "./limits.ts";
 import { nearest } from "./nearest.ts";
 import { scriptVariables } from "./script/environment.ts";
-import { defaultOf, type Mode, type Setting, type SettingName, settings, type Values } from "./settings.ts";
+import type { Mode, Setting } from "./settings/setting.ts";
+import { defaultOf, type SettingName, settings, type Values } from "./settings.ts";
 
 /** Environment variables by name. */
 export type Environment = Readonly<Record<string, string | undefined>>;

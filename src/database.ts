@@ -3,7 +3,7 @@ import type { PgClient, PgClientQuery, PgClientResult, WithPgClient } from "post
 import { tooLarge } from "./bounded-json.ts";
 import { KeyrowError } from "./errors.ts";
 import { MAX_RESULT_CHARACTERS } from "./limits.ts";
-import { KEYROW_CLAIM } from "./settings.ts";
+import { KEYROW_CLAIM } from "./settings/database.ts";
 import { createShares, type Shares, tookTooLong } from "./shares.ts";
 
 /** A pool of the server's login; `options` are pg's. */

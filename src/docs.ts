@@ -5,7 +5,8 @@ import { clientTypes } from "./client/generate.ts";
 import { catalogue, type ErrorCode } from "./errors.ts";
 import { type FieldName, fields } from "./issuers/fields.ts";
 import { scriptVariables } from "./script/environment.ts";
-import { defaultOf, type Setting, type SettingName, settings } from "./settings.ts";
+import type { Setting } from "./settings/setting.ts";
+import { defaultOf, type SettingName, settings } from "./settings.ts";
 
 /** The command that makes the generated pages again; npx takes the packaged Node, which runs TypeScript. */
 export const WRITE_COMMAND = "npx node src/docs.ts --write";

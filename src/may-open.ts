@@ -1,5 +1,5 @@
 import type { EncryptedColumnsOptions } from "../plugins/encrypted-columns/options.ts";
-import { KEYROW_CLAIM } from "./settings.ts";
+import { KEYROW_CLAIM } from "./settings/database.ts";
 
 /**
  * Makes the last word before a credential's value is opened, whatever the database says: a USER credential opens for the

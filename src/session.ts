@@ -1,4 +1,4 @@
-import { KEYROW_CLAIM } from "./settings.ts";
+import { KEYROW_CLAIM } from "./settings/database.ts";
 import type { Claims } from "./token.ts";
 
 /** What a request sets in each of its transactions, by name. */

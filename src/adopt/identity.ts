@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type pg from "pg";
-import { KEYROW_CLAIM } from "../settings.ts";
+import { KEYROW_CLAIM } from "../settings/database.ts";
 import { attempt } from "./attempt.ts";
 import type { Facts, Routine } from "./facts.ts";
 import { BY_OWNER, type Finding, shown, USUAL_PATH } from "./finding.ts";

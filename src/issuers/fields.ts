@@ -2,7 +2,8 @@ import { z } from "zod";
 import type { JwtKey } from "../jwt-key.ts";
 import { publicKey } from "../jwt-key.ts";
 import { OWN_ISSUER } from "../own-tokens.ts";
-import { key, path, takenClaims, text } from "../settings.ts";
+import { key, path, text } from "../settings/setting.ts";
+import { takenClaims } from "../settings/tokens.ts";
 
 /** One field of an issuer in the file of JWT_ISSUERS: what it is, how it is read, and what to do when it can't be. */
 interface Field<T> {
