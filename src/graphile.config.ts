@@ -14,14 +14,15 @@ import { PageLimitsPlugin } from "../plugins/page-limits.ts";
 import { StableOrderPlugin } from "../plugins/stable-order.ts";
 import { TokensPlugin } from "../plugins/tokens.ts";
 import { UserCredentialsPlugin } from "../plugins/user-credentials.ts";
+import { charactersLeft } from "./budget.ts";
 import type { Cipher } from "./cipher/cipher.ts";
-import { charactersLeft, createWithPgClient } from "./database.ts";
 import { GraphiqlPolicyPlugin, graphiqlConfig } from "./graphiql.ts";
 import { LARGE_COLUMN, type Limits, MAX_VALUE_BYTES, PLANNING_MS, VALUE_CELLS } from "./limits.ts";
 import { maskValue } from "./mask.ts";
 import type { TokenSigner } from "./own-tokens.ts";
 import type { Session } from "./session.ts";
 import type { Claims } from "./token.ts";
+import { createWithPgClient } from "./with-pg-client.ts";
 
 /** The tables and columns of the API. An application's `public` schema holds much else. */
 export const exposed: Readonly<Record<string, readonly string[] | "all">> = {

@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import pg from "pg";
-import { createWithPgClient } from "./database.ts";
 import { KeyrowError } from "./errors.ts";
 import { createSession, type SessionOptions } from "./session.ts";
+import { createWithPgClient } from "./with-pg-client.ts";
 
 /**
  * Refuses a database whose `current_user_id()` does not tell who is asking: with a request's settings it must give their

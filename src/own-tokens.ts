@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
 import jwt from "jsonwebtoken";
 import type pg from "pg";
-import { createWithPgClient } from "./database.ts";
 import type { Issuer } from "./issuers/issuer.ts";
 import type { Session } from "./session.ts";
 import type { SigningKey } from "./signing-key.ts";
 import type { Claims } from "./token.ts";
 import { LIMITS_CLAIM } from "./token-limits.ts";
+import { createWithPgClient } from "./with-pg-client.ts";
 
 /** What `iss` is in the tokens that Keyrow makes. */
 export const OWN_ISSUER = "urn:keyrow";

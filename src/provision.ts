@@ -1,7 +1,7 @@
 import type pg from "pg";
-import { createWithPgClient } from "./database.ts";
 import type { Session } from "./session.ts";
 import type { Claims } from "./token.ts";
+import { createWithPgClient } from "./with-pg-client.ts";
 
 // By the clock that nobody sets.
 const KEPT_MS = 10 * 60_000;

@@ -6,7 +6,7 @@ import { grafserv } from "postgraphile/grafserv/node";
 import { keyMissing, missingKeys } from "./census.ts";
 import type { Config } from "./config.ts";
 import { createCors } from "./cors.ts";
-import { createPool, cutOff, isAlive } from "./database.ts";
+import { createPool, isAlive } from "./database.ts";
 import { createPreset } from "./graphile.config.ts";
 import { graphiqlPage } from "./graphiql.ts";
 import { createExecutor } from "./graphql.ts";
@@ -31,6 +31,7 @@ import { createVerifier, issuerOf, type TokenRules } from "./token.ts";
 import { createToucher } from "./touch.ts";
 import { createTurns } from "./turns.ts";
 import { unreachable } from "./unreachable.ts";
+import { cutOff } from "./with-pg-client.ts";
 
 /** What a server needs besides its configuration. */
 export interface ServeParts {

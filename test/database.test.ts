@@ -4,10 +4,11 @@ import { setTimeout as delay } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
 import type pg from "pg";
 import type { WithPgClient } from "postgraphile/@dataplan/pg";
-import { createPool, createWithPgClient, cutOff } from "../src/database.ts";
+import { createPool } from "../src/database.ts";
 import { MAX_RESULT_CHARACTERS } from "../src/limits.ts";
 import { createSession } from "../src/session.ts";
 import { withConnection } from "../src/setup.ts";
+import { createWithPgClient, cutOff } from "../src/with-pg-client.ts";
 import { createTestDatabase, type TestDatabase } from "./helpers/database.ts";
 
 let database: TestDatabase;

@@ -1,9 +1,9 @@
 import type pg from "pg";
-import { createWithPgClient } from "../database.ts";
 import { KeyrowError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { MACHINE_CLAIM, OWN_ISSUER } from "../own-tokens.ts";
 import { type Bearer, type Claims, claimsFor } from "../token.ts";
+import { createWithPgClient } from "../with-pg-client.ts";
 import type { Issuer } from "./issuer.ts";
 
 const PERSON_OR_MACHINES = `

@@ -1,9 +1,10 @@
 import { setTimeout as delay } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
 import type pg from "pg";
-import { createPool, createWithPgClient } from "../../src/database.ts";
+import { createPool } from "../../src/database.ts";
 import { createSession } from "../../src/session.ts";
 import { withConnection } from "../../src/setup.ts";
+import { createWithPgClient } from "../../src/with-pg-client.ts";
 import type { TestDatabase } from "../helpers/database.ts";
 import { asAdmin, makeUser, startTestServer, type TestServer } from "../helpers/server.ts";
 import { asRecorded, type Made, makeCredentials, recordedReveals, replaceReveal, revealOne } from "./credentials.ts";
