@@ -10,13 +10,11 @@ import {
   type Plain,
   type Sealed,
 } from "./cipher.ts";
-import { type Context, encodeContext } from "./context.ts";
-import { decodeBase64, decodeValue, encodeValue } from "./local.ts";
-import type { TransitKey } from "./openbao/access.ts";
-import type { BatchItem, BatchResult } from "./openbao/batch.ts";
 import { OpenBaoFault } from "./openbao/fault.ts";
-import { BYTES_PER_MS, createUsableKey, type TransitKeyParts, type UsableKey } from "./openbao/transit-key.ts";
-import { type Versions, versionOf } from "./openbao/versions.ts";
+import { eachHeld, idOf, probe, rewrap, seal } from "./openbao/operations.ts";
+import { openedValue } from "./openbao/stored.ts";
+import { BYTES_PER_MS, createUsableKey, type TransitKeyParts } from "./openbao/transit-key.ts";
+import { versionOf } from "./openbao/versions.ts";
 
 /** What a Transit cipher is made of. */
 export interface TransitParts extends TransitKeyParts {
@@ -39,15 +37,8 @@ export interface Transit extends Cipher {
 
 // Another server may have rotated the key, or somebody restored OpenBao from a backup: what is known does not last.
 const FRESH_MS = 10_000;
-// GCM's nonce and tag: no ciphertext is shorter than its plaintext and these.
-const OVERHEAD_BYTES = 28;
-// Base64 in its one canonical spelling, without spare bits: OpenBao takes others, and one value must not have many forms.
-const STORED =
-  /^vault:v([1-9][0-9]{0,8}):((?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?)$/;
 // What takes no longer is not slow.
 const ALLOWED_MS = 50;
-// Shorter values may stand in a ciphertext by chance.
-const TELLING_BYTES = 8;
 
 /**
  * The cipher of one derived key of OpenBao's Transit; stored as `vault:vN:base64`. Where OpenBao does not answer, calls
@@ -94,8 +85,7 @@ export function createTransit(parts: TransitParts): Transit {
     const refused = items.filter((_, index) => answers[index] instanceof KeyrowError);
     const count = (state: KeyState) => refused.filter(({ keyId }) => key.known?.state(keyId) === state).length;
     const [waiting, replaced] = [count("too-new"), count("replaced")];
-    if (waiting > 0)
-      log.warn({ values: waiting }, "values wait for a newer state of OpenBao's key; none is lost by that");
+    if (waiting > 0) log.warn({ values: waiting }, "values wait for a newer state of OpenBao's key; none is lost");
     if (replaced > 0) log.error({ values: replaced }, "values don't open: OpenBao's key of this name was made anew");
     return answers;
   }
@@ -132,173 +122,6 @@ export function createTransit(parts: TransitParts): Transit {
       await parts.client.close();
     },
   };
-}
-
-async function seal(key: UsableKey, items: readonly Plain[]): Promise<Sealed[]> {
-  const plain = items.map(({ value }) => encodeValue(value));
-  const input = items.map(({ context }, index) => ({
-    plaintext: (plain[index] as Buffer).toString("base64"),
-    context: contextText(context),
-  }));
-  const results = await key.run("encrypt", input);
-  return named(
-    key,
-    results.map(({ ciphertext }, index) => checked(ciphertext, plain[index] as Buffer)),
-  );
-}
-
-async function rewrap(
-  key: UsableKey,
-  place: TransitKey,
-  items: readonly Bound[],
-): Promise<Array<Sealed | KeyrowError>> {
-  const moved = await eachHeld(key, place, "rewrap", items, ({ ciphertext }, { encrypted }) =>
-    rewrapped(ciphertext, encrypted),
-  );
-  const good = moved.flatMap((encrypted, index) =>
-    typeof encrypted === "string" ? [{ encrypted, context: (items[index] as Bound).context }] : [],
-  );
-  // Wrapped once more, and thrown away: it opens inside OpenBao, or this would fail.
-  const proofs = await key.run("rewrap", good.map(asInput));
-  const sealed = await named(
-    key,
-    good.map(({ encrypted }) => encrypted),
-  );
-  let next = 0;
-  return moved.map((one) => {
-    if (typeof one !== "string") return one;
-    const index = next++;
-    return proofs[index]?.error === undefined ? (sealed[index] as Sealed) : new KeyrowError("CANNOT_OPEN");
-  });
-}
-
-/** Runs the items whose keys OpenBao has, and gives what `read` makes of each answer; for the others, why not. */
-async function eachHeld(
-  key: UsableKey,
-  place: TransitKey,
-  operation: "decrypt" | "rewrap",
-  items: readonly Bound[],
-  read: (result: BatchResult, item: Bound) => string | KeyrowError,
-): Promise<Array<string | KeyrowError>> {
-  const states = await statesOf(key, place, items);
-  const held = items.filter((_, index) => states[index] === "held");
-  const results = await key.run(operation, held.map(asInput));
-  const isTooNew = ({ error = "" }: BatchResult) => error.includes("version is too new");
-  // What is known is of before a restore, then, or of before the key was made anew.
-  const versions = results.some(isTooNew) ? await key.versions(performance.now()) : undefined;
-  let next = 0;
-  return states.map((state, index) => {
-    if (state !== "held") return refusal(state);
-    const result = results[next++] as BatchResult;
-    const item = items[index] as Bound;
-    if (result.error === undefined) return read(result, item);
-    return refusal((isTooNew(result) && versions?.state(item.keyId)) || "missing");
-  });
-}
-
-/** The states of the items' keys, asked about anew where they are not as they should be. */
-async function statesOf(key: UsableKey, place: TransitKey, items: readonly Bound[]): Promise<KeyState[]> {
-  const states = (versions: Versions) => items.map((item) => stateOf(place, item, versions));
-  const known = states(await key.versions(Number.NEGATIVE_INFINITY));
-  if (known.every((state) => state === "held" || state === "missing")) return known;
-  return states(await key.versions(performance.now()));
-}
-
-/** `missing` also where a ciphertext is of another version than its key id. */
-function stateOf(place: TransitKey, { keyId, encrypted }: Bound, versions: Versions): KeyState {
-  const version = parse(encrypted)?.version;
-  return version !== undefined && version === versionOf(place, keyId) ? versions.state(keyId) : "missing";
-}
-
-/**
- * Ciphertexts, made a moment ago, with the ids of the versions that they name. Those are asked for now: a key that was
- * lost and made anew has the same versions, and values under the old name would not open again; and it may bind nothing.
- */
-async function named(key: UsableKey, ciphertexts: readonly string[]): Promise<Sealed[]> {
-  const versions = await key.versions(performance.now());
-  if (!versions.derived) throw new OpenBaoFault("unbound");
-  return ciphertexts.map((encrypted) => ({ encrypted, keyId: idOf(versions, parse(encrypted)?.version ?? 0) }));
-}
-
-function idOf(versions: Versions, version: number): string {
-  const id = versions.idOf(version);
-  if (id === undefined) throw new OpenBaoFault("garbage");
-  return id;
-}
-
-/**
- * One value sealed, opened, and not opened elsewhere: a key that is not derived ignores the context without a word. Sealed
- * twice it has two forms, or whoever reads the database would see which values are the same.
- */
-async function probe(key: UsableKey, place: TransitKey): Promise<void> {
-  const { derived } = await key.versions(performance.now());
-  if (!derived) throw unbound(place);
-  const here: Plain = { context: ["keyrow", "check"], value: "a value to try this key with" };
-  const [one, other] = (await seal(key, [here, here])) as [Sealed, Sealed];
-  if (one.encrypted === other.encrypted) throw new OpenBaoFault("garbage");
-  const [opened, elsewhere] = await key.run("decrypt", [
-    asInput({ ...one, context: here.context }),
-    asInput({ ...one, context: ["keyrow", "elsewhere"] }),
-  ]);
-  if (openedValue(opened?.plaintext) !== here.value) throw new OpenBaoFault("garbage");
-  if (elsewhere?.error !== undefined) return;
-  throw unbound(place);
-}
-
-function unbound({ mount, key }: TransitKey): KeyrowError {
-  return new KeyrowError("TRANSIT_UNBOUND", {
-    message: `The Transit key ${mount}/${key} binds no value to its row: what it seals opens anywhere.`,
-    hint: "Make a key with derived=true, and name it by KEYROW_TRANSIT_KEY.",
-  });
-}
-
-function contextText(context: Context): string {
-  return encodeContext(context).toString("base64");
-}
-
-function asInput({ context, encrypted }: Pick<Bound, "context" | "encrypted">): BatchItem {
-  return { ciphertext: encrypted, context: contextText(context) };
-}
-
-/** The version of a stored value, and its bytes in base64; undefined where it is none, in any spelling but one. */
-function parse(encrypted: string): { version: number; body: string } | undefined {
-  const [, version, body = ""] = STORED.exec(encrypted) ?? [];
-  if (version === undefined) return undefined;
-  return { version: Number(version), body };
-}
-
-/**
- * A ciphertext as it is to be stored, of this plaintext; a fault for anything else that was answered, and for what has the
- * plaintext in it.
- */
-function checked(ciphertext: string | undefined, plain: Buffer): string {
-  const bytes = bytesOf(ciphertext);
-  const isOpen = plain.length >= TELLING_BYTES && bytes.includes(plain);
-  if (isOpen || bytes.length < plain.length + OVERHEAD_BYTES) throw new OpenBaoFault("garbage");
-  return ciphertext as string;
-}
-
-/** The new form of a ciphertext: of the same length, for a plaintext handed back instead is shorter; a fault otherwise. */
-function rewrapped(ciphertext: string | undefined, before: string): string {
-  if (bytesOf(ciphertext).length !== bytesOf(before).length) throw new OpenBaoFault("garbage");
-  return ciphertext as string;
-}
-
-function bytesOf(encrypted = ""): Buffer {
-  return Buffer.from(parse(encrypted)?.body ?? "", "base64");
-}
-
-function openedValue(plaintext: string | undefined): string | KeyrowError {
-  try {
-    return decodeValue(decodeBase64(plaintext as string));
-  } catch {
-    return new KeyrowError("CANNOT_OPEN");
-  }
-}
-
-/** What is too new opens when OpenBao has its newest state again; of the rest, nobody is told why. */
-function refusal(state: KeyState): KeyrowError {
-  return new KeyrowError(state === "too-new" ? "CIPHER_UNAVAILABLE" : "CANNOT_OPEN");
 }
 
 function lengthOf(items: ReadonlyArray<Plain | Bound>): number {
