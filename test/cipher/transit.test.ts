@@ -63,7 +63,7 @@ test.serial("one call for all items, split at two hundred", async (t) => {
 
 test.serial("large values are split by their size, and come back", async (t) => {
   const { transit, calls } = observe(t, bao.access, bao.transitKey);
-  const items = Array.from({ length: 150 }, (_, index) => ({
+  const items = Array.from({ length: 100 }, (_, index) => ({
     context: userContext(),
     value: String(index).padStart(64 * 1024, "x"),
   }));
