@@ -64,17 +64,13 @@ const retire = command("retire", "Lets nobody open what a key has sealed; refuse
   .addHelpText("after", examples(["keyrow keys retire local:20260131-0a1b2c3d", "asks first, on a terminal"]))
   .addHelpText(
     "after",
-    `\nWait for a minute after a rotation of local keys, so that nothing that was sealed before it is still on its way, and\nbring the new key file to all servers that have a copy. A local key stays in its file, marked; a version of OpenBao's takes the older ones along. Both can be\ntaken back by hand.${WHERE}`,
+    `\nWait for a minute after a rotation of local keys, so that nothing that was sealed before it is still on its way, and\nbring the new key file to all servers that have a copy. A local key stays in its file, marked; a version of OpenBao's\ntakes the older ones along. Both can be taken back by hand.${WHERE}`,
   )
   .action(async (keyId: string, { yes, json }: { yes: boolean; json: boolean }) => {
     const { readConfig } = await import("../config.ts");
     const config = readConfig();
     const { confirmed } = await import("../system/input.ts");
-    if (
-      !yes &&
-      process.stdin.isTTY &&
-      !(await confirmed("Do all servers have the newer key, for a minute or longer?"))
-    ) {
+    if (!yes && process.stdin.isTTY && !(await confirmed("Have all servers had the newer key for a minute?"))) {
       process.stderr.write("nothing was retired\n");
       process.exitCode = 1;
       return;
