@@ -89,7 +89,7 @@ export const TokensPlugin: GraphileConfig.Plugin = extendSchema((build) => {
         clientMutationId: String
         """What it is for, at most 100 characters."""
         name: String! = "token"
-        """Which credentials: patterns of provider and name, as in github/*. Only * is special."""
+        """Which credentials: patterns of provider and name, as in github/*. Only * is special. At most 100."""
         credentials: [String!]
         """What may be done with them."""
         actions: [TokenAction!]
@@ -193,7 +193,8 @@ function limitOf({ credentials, actions, workspaceId }: CreateInput): object {
     parseLimits(limit);
   } catch {
     throw new KeyrowError("VALIDATION", {
-      message: "A pattern of credentials is provider/name, as in github/*; a token has 100 at most.",
+      message:
+        "A pattern of credentials is provider/name, as in github/*, of 100 and 255 characters at most; a token has 100 at most.",
     });
   }
   return limit;

@@ -468,7 +468,7 @@ const calls: Record<string, Call> = {
   "keyrow.is_unlimited()": { role: "keyrow_user", call: "keyrow.is_unlimited()", ...says(true) },
   "keyrow.is_within(text[],text,text,uuid)": {
     role: "keyrow_user",
-    call: "keyrow.is_within(array['^$'], 'github', 'mine', null)",
+    call: "keyrow.is_within(array[''], 'github', 'mine', null)",
     ...says(false),
   },
   "keyrow.limit_patterns(text)": { role: "keyrow_user", call: "keyrow.limit_patterns('read')", ...says([]) },

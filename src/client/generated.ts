@@ -32,7 +32,7 @@ export type CreateTokenInput = {
   readonly actions?: ReadonlyArray<TokenAction> | null | undefined;
   /** Passed back in the payload. */
   readonly clientMutationId?: string | null | undefined;
-  /** Which credentials: patterns of provider and name, as in github/*. Only * is special. */
+  /** Which credentials: patterns of provider and name, as in github/*. Only * is special. At most 100. */
   readonly credentials?: ReadonlyArray<string> | null | undefined;
   /** For how many seconds it is good, a year at most. */
   readonly expiresIn?: number;

@@ -27,7 +27,7 @@ export function parsePatterns(given: readonly string[]): readonly string[] {
   if (given.length <= 100 && given.every((one) => pattern.test(one))) return given;
   throw usage(
     "The value of --only is not a pattern of credentials.",
-    "Write provider/name, as in 'github/*' or '*/deploy': only * stands for others, and none of it for a /. At most 100.",
+    "Write provider/name, as in 'github/*' or '*/deploy': only * stands for others, and none of it for a /. At most 100, of 100 and 255 characters.",
   );
 }
 
