@@ -11,8 +11,8 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { Failure, installDependencies } from "./install.mjs";
 
 const NEEDED = 24;
-// What a client needs alone; on an older one it gets by, where no other is at hand.
-const NEEDED_HERE = 22;
+// What a client needs alone.
+const NEEDED_HERE = [20, 18, 1];
 // What works with a database. Everything else is a client, and needs no other process.
 const SERVER = [
   "start",
@@ -25,9 +25,13 @@ const SERVER = [
   "keys",
   "rewrap",
   "system",
+  "identity",
+  "machine",
   "handover",
   "db",
 ];
+// Of `keyrow token`, those that ask a server.
+const OF_TOKEN = ["create", "list", "revoke"];
 const src = dirname(fileURLToPath(import.meta.url));
 const root = dirname(src);
 
@@ -49,8 +53,11 @@ try {
 
 /** Whether this very process runs the command. */
 function runsHere() {
-  if (SERVER.includes(process.argv[2])) return false;
-  return Number.parseInt(process.versions.node, 10) >= NEEDED_HERE || nodes().length === 0;
+  const [, , command, sub] = process.argv;
+  if (SERVER.includes(command) && !(command === "token" && OF_TOKEN.includes(sub))) return false;
+  const own = process.versions.node.split(".").map(Number);
+  const at = NEEDED_HERE.findIndex((number, index) => number !== own[index]);
+  return at < 0 || own[at] > NEEDED_HERE[at];
 }
 
 /** The paths of Nodes to try, the packaged one first. */

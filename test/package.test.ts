@@ -1,21 +1,25 @@
 import { randomUUID } from "node:crypto";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
+import { createServer as createTls } from "node:tls";
 import test from "ava";
 import { execa } from "execa";
 import { createKeyFile } from "../src/cipher/keyfile.ts";
+import { ownSigningKey } from "../src/signing-key.ts";
 import { makeTemporaryDirectory } from "./helpers/cluster.ts";
 import { createTestDatabase } from "./helpers/database.ts";
 import { oldNode } from "./helpers/old-node.ts";
-import { installPacked } from "./helpers/package.ts";
+import { installPacked, installWithoutOptional } from "./helpers/package.ts";
 import { makeUser, startTestServer, type TestServer } from "./helpers/server.ts";
+import { forward, listening, makeCertificate, startProxy } from "./helpers/tls.ts";
 
 const directory = makeTemporaryDirectory();
 let server: TestServer;
 let packed: Awaited<ReturnType<typeof installPacked>>;
 test.before(async () => {
   packed = await installPacked(directory);
-  server = await startTestServer();
+  await installWithoutOptional(directory);
+  server = await startTestServer({ signingKey: await ownSigningKey(join(directory, "signing-key.pem")) });
 });
 test.after.always(async () => {
   await server?.stop();
@@ -60,19 +64,93 @@ test("npx keyrow set and get work in an empty folder", async (t) => {
   t.is((await execa("npx", ["keyrow", "--version"], options())).stdout, version);
 });
 
-(oldNode === undefined ? test.skip : test)("keyrow get and keyrow/client work on Node 20", async (t) => {
-  const { env } = await credential();
-  const launcher = join(packed.application, "node_modules/keyrow/src/launch.mjs");
-  const cli = join(packed.application, "node_modules/keyrow/dist/src/cli.js");
-  // Through the packaged Node, and without it.
-  for (const program of [launcher, cli]) {
-    t.is((await execa(oldNode ?? "", [program, "get", "p/n"], options(env))).stdout, "v");
+const onOldNode = oldNode === undefined ? test.skip : test;
+
+/** The package without its optional dependencies, in an empty folder, under the system's Node alone. */
+async function plain() {
+  const application = join(directory, "plain");
+  const env = { KEYROW_URL: server.url, KEYROW_TOKEN: server.token(await makeUser(server.database)) };
+  const PATH = [dirname(oldNode ?? ""), process.env.PATH ?? ""].join(delimiter);
+  const keyrow = async (args: readonly string[], more: Record<string, string> = {}, input = "") => {
+    const program = join(application, "node_modules/.bin/keyrow");
+    const came = await execa(program, args, {
+      ...options({ ...env, PATH, ...more }),
+      cwd: application,
+      input,
+      reject: false,
+    });
+    return came.exitCode === 0 ? came.stdout : `${came.exitCode} ${came.stderr}`;
+  };
+  return { application, env, PATH, keyrow };
+}
+
+onOldNode("every command for scripts works on Node 20 without optional dependencies", async (t) => {
+  const { application, keyrow, env, PATH } = await plain();
+  t.regex((await execa(oldNode ?? "", ["--version"])).stdout, /^v2[0-3]\./);
+  const steps: Array<[expected: string | RegExp, args: string[], input?: string]> = [
+    ["created  app/one", ["set", "app/one"], "1"],
+    [/^created {2}app\/TWO\n?$/, ["import", "-", "--provider", "app", "--dry-run"], "TWO=2"],
+    ["created  app/TWO", ["import", "-", "--provider", "app"], "TWO=2"],
+    ["1", ["get", "app/one"]],
+    [/^CREDENTIAL .*\napp\/TWO .*\napp\/one /, ["list"]],
+    [/^credential +app\/one\n/, ["describe", "app/one"]],
+    ["APP_TWO=2\nAPP_ONE=1", ["export", "--only", "app/*"]],
+    ["export APP_ONE='1'", ["export", "--only", "app/one", "--format", "shell"]],
+    ["1|", ["run", "--only", "app/*", "--", "sh", "-c", 'printf "%s|%s" "$APP_ONE" "$KEYROW_TOKEN"']],
+    ["7 ", ["run", "--only", "app/*", "--", "sh", "-c", "exit 7"]],
+    [/^143 /, ["run", "--only", "app/*", "--", "sh", "-c", "kill -TERM $$"]],
+    [/^127 /, ["run", "--only", "app/*", "--", "no-such-command"]],
+    ["rotated  app/one", ["rotate", "app/one"], "3"],
+    ["revoked  app/one", ["revoke", "app/one"]],
+    [/^1 error: .*revoked/, ["get", "app/one"]],
+    ["deleted  app/one", ["rm", "app/one", "--yes"]],
+    [/^3 error: /, ["get", "app/one"]],
+    [/^eyJ/, ["token", "create", "--only", "app/*"]],
+    [/^ID .*\n.* token /, ["token", "list"]],
+    [/^2 error: /, ["token", "revoke", "x"]],
+    [/^server /, ["whoami"]],
+  ];
+  for (const [expected, args, input] of steps) {
+    const came = await keyrow(args, {}, input);
+    if (typeof expected === "string") t.is(came, expected, args.join(" "));
+    else t.regex(came, expected, args.join(" "));
   }
+  const of = { XDG_CONFIG_HOME: join(directory, "config"), KEYROW_TOKEN: "" };
+  t.regex(await keyrow(["login", server.url], of, env.KEYROW_TOKEN), /^logged in/);
+  t.is(await keyrow(["get", "app/TWO"], { ...of, KEYROW_URL: "" }), "2");
+  t.is(await keyrow(["logout"], of), "logged out");
+  const npx = { ...options({ ...env, PATH }), cwd: application };
+  t.is((await execa("npx", ["keyrow", "get", "app/TWO"], npx)).stdout, "2");
+  t.is((await execa("npx", ["keyrow", "run", "--only", "app/*", "--", "printenv", "APP_TWO"], npx)).stdout, "2");
+});
+
+onOldNode("on Node 20, --cacert and HTTPS_PROXY serve as on a later one", async (t) => {
+  const { keyrow } = await plain();
+  const { key, cert } = makeCertificate(directory);
+  const tls = createTls({ key: readFileSync(key), cert: readFileSync(cert) }, (socket) =>
+    forward(socket, Number(new URL(server.url).port)),
+  );
+  const port = await listening(t, tls);
+  const direct = { KEYROW_URL: `https://localhost:${port}` };
+  t.is(await keyrow(["set", "app/tls", "--cacert", cert], direct, "v"), "created  app/tls");
+  t.regex(await keyrow(["get", "app/tls"], direct), /^5 error: .*CERT/);
+  const { url, tunnels } = await startProxy(t, port);
+  const proxied = { KEYROW_URL: "https://keyrow.test", HTTPS_PROXY: url };
+  t.is(await keyrow(["get", "app/tls", "--cacert", cert], proxied), "v");
+  t.is(await keyrow(["get", "app/tls"], { ...proxied, NODE_EXTRA_CA_CERTS: cert }), "v");
+  const shown = ["--", "printenv", "APP_TLS"];
+  t.is(await keyrow(["run", "--only", "app/*", "--cacert", cert, ...shown], proxied), "v");
+  t.deepEqual(tunnels, ["keyrow.test:443", "keyrow.test:443", "keyrow.test:443"]);
+});
+
+onOldNode("keyrow/client works on Node 20", async (t) => {
+  const { application, env, keyrow } = await plain();
+  await keyrow(["set", "p/n"], {}, "v");
   const script = `import { keyrow } from "keyrow/client";
     const client = keyrow({ url: process.env.KEYROW_URL, token: process.env.KEYROW_TOKEN });
     process.stdout.write(await client.get("p/n"));`;
-  writeFileSync(join(packed.application, "client.mjs"), script);
-  t.is((await execa(oldNode ?? "", ["client.mjs"], options(env))).stdout, "v");
+  writeFileSync(join(application, "client.mjs"), script);
+  t.is((await execa(oldNode ?? "", ["client.mjs"], { ...options(env), cwd: application })).stdout, "v");
 });
 
 test("npx keyrow serve runs on a database, and ends when it is told to", async (t) => {

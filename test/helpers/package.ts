@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
 
@@ -22,21 +22,34 @@ export async function installPacked(directory: string): Promise<{ application: s
   copySources(sources);
   symlinkSync(join(root, "node_modules"), join(sources, "node_modules"));
   await execa("npm", ["pack", "--pack-destination", directory], { cwd: sources });
-  const tarball = readdirSync(directory).find((name) => name.endsWith(".tgz")) ?? "";
-  const { stdout } = await execa("tar", ["tzf", tarball], { cwd: directory });
+  const { stdout } = await execa("tar", ["tzf", tarballIn(directory)], { cwd: directory });
   const application = join(directory, "application");
-  const installed = join(application, "node_modules/keyrow");
-  mkdirSync(join(application, "node_modules/.bin"), { recursive: true });
-  mkdirSync(installed);
-  await execa("tar", ["xzf", join(directory, tarball), "--strip-components=1", "-C", installed]);
-  writeFileSync(join(application, "package.json"), '{ "name": "application", "type": "module", "private": true }');
-  linkDependencies(join(application, "node_modules"));
-  symlinkSync("../keyrow/src/launch.mjs", join(application, "node_modules/.bin/keyrow"));
+  await unpack(directory, application, () => true);
   return { application, files: stdout.split("\n").map((name) => name.replace(/^package\//, "")) };
 }
 
-/** Links what this checkout has installed, in place of the registry. */
-function linkDependencies(to: string): void {
+/** Unpacks what is packed in `directory` again, without its optional dependencies; the application's folder. */
+export async function installWithoutOptional(directory: string): Promise<string> {
+  const application = join(directory, "plain");
+  const { optionalDependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  const left = Object.keys(optionalDependencies).map((name) => name.split("/")[0]);
+  await unpack(directory, application, (name) => !left.includes(name));
+  return application;
+}
+
+const tarballIn = (directory: string) => readdirSync(directory).find((name) => name.endsWith(".tgz")) ?? "";
+
+/** Unpacks the package into an application, and links what this checkout has installed, in place of the registry. */
+async function unpack(directory: string, application: string, wanted: (name: string) => boolean): Promise<void> {
+  const modules = join(application, "node_modules");
+  const installed = join(modules, "keyrow");
+  mkdirSync(join(modules, ".bin"), { recursive: true });
+  mkdirSync(installed);
+  await execa("tar", ["xzf", join(directory, tarballIn(directory)), "--strip-components=1", "-C", installed]);
+  writeFileSync(join(application, "package.json"), '{ "name": "application", "type": "module", "private": true }');
   const from = join(root, "node_modules");
-  for (const name of readdirSync(from)) if (!name.startsWith(".")) symlinkSync(join(from, name), join(to, name));
+  for (const name of readdirSync(from)) {
+    if (!name.startsWith(".") && wanted(name)) symlinkSync(join(from, name), join(modules, name));
+  }
+  symlinkSync("../keyrow/src/launch.mjs", join(modules, ".bin/keyrow"));
 }

@@ -1,29 +1,14 @@
-import { execFileSync } from "node:child_process";
 import { readFileSync, rmSync } from "node:fs";
 import { createServer as createPlain } from "node:http";
 import { createServer } from "node:https";
-import { type AddressInfo, connect } from "node:net";
-import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { makeTemporaryDirectory } from "../helpers/cluster.ts";
+import { listening, makeCertificate, startProxy } from "../helpers/tls.ts";
 import { keyrow } from "./command.ts";
 
 const directory = makeTemporaryDirectory();
-const [key, cert] = ["key.pem", "cert.pem"].map((name) => join(directory, name)) as [string, string];
-test.before(() => {
-  const subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,DNS:keyrow.test"];
-  const kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
-  execFileSync("openssl", ["req", "-x509", ...kind, ...subject, "-keyout", key, "-out", cert], { stdio: "ignore" });
-});
+const { key, cert } = makeCertificate(directory);
 test.after.always(() => rmSync(directory, { recursive: true, force: true }));
-
-type Closable = { listen(port: number, host: string, done: () => void): unknown; close(): unknown; address(): unknown };
-
-async function listening(t: ExecutionContext, server: Closable): Promise<number> {
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  t.teardown(() => server.close());
-  return (server.address() as AddressInfo).port;
-}
 
 /** A server behind TLS that knows one user. */
 function secure(t: ExecutionContext): Promise<number> {
@@ -46,16 +31,7 @@ test("an authority of one's own is trusted where --cacert or NODE_EXTRA_CA_CERTS
 
 test("requests go through the proxy that the usual variables name, unless NO_PROXY excepts the server", async (t) => {
   const port = await secure(t);
-  const tunnels: Array<string | undefined> = [];
-  const proxy = createPlain().on("connect", ({ url }, socket) => {
-    tunnels.push(url);
-    const upstream = connect(port, "127.0.0.1", () => {
-      socket.write("HTTP/1.1 200 OK\r\n\r\n");
-      upstream.pipe(socket).pipe(upstream);
-    });
-    for (const one of [upstream, socket]) one.on("error", () => undefined);
-  });
-  const through = `http://127.0.0.1:${await listening(t, proxy)}`;
+  const { url: through, tunnels } = await startProxy(t, port);
   const env = { KEYROW_URL: "https://keyrow.test", KEYROW_TOKEN: "t", HTTPS_PROXY: through };
   t.like(await keyrow(["whoami", "--cacert", cert], { env }), { exitCode: 0 });
   t.like(await keyrow(["whoami"], { env: { ...env, NODE_EXTRA_CA_CERTS: cert } }), { exitCode: 0 });

@@ -1,5 +1,5 @@
---! Previous: sha1:145869620e67600ad719ce6b01f76d52544c3b7b
---! Hash: sha1:57eb423c3c017c11470f7f6060764e66523b6451
+--! Previous: sha1:b1b1bb403c77ac68a699ad0f86715cdc3813b97e
+--! Hash: sha1:790505e67907badd5298369359c96fcced87b5c5
 --! Message: patterns compared by LIKE
 
 --! split: 1-current.sql
