@@ -45,6 +45,13 @@ export interface TokenToMake {
 /** A token that the server has made, without the token itself. */
 export type Token = NonNullable<Operations["Tokens"]["data"]["tokens"]>[number];
 
+/** Whose token it is: a user's, or a machine's and what that was given. */
+export interface Who {
+  readonly id: string;
+  readonly name: string | null;
+  readonly machine: Omit<NonNullable<Operations["WhoAmI"]["data"]["currentMachine"]>, "id" | "name"> | null;
+}
+
 /** What setting did. */
 export interface SetOutcome {
   readonly created: boolean;
@@ -63,6 +70,7 @@ export function keyrow(options: ClientOptions) {
     const which = parseWhich(credential);
     const { userCredentials, currentUser } = whole(
       await send("Find", { filter: filterOf(which, workspace) }, { signal }),
+      ["currentUser"],
     );
     const found = nodesOf(userCredentials).find((row) => "id" in which || isOwn(row, currentUser));
     if (found === undefined) throw notFound(which);
@@ -90,9 +98,12 @@ export function keyrow(options: ClientOptions) {
   }
 
   return {
-    /** The user whose token this is. */
-    async whoami(call: CallOptions = {}): Promise<{ id: string; name: string | null }> {
-      return present(whole(await send("WhoAmI", {}, call)).currentUser);
+    /** The user or machine whose token this is. */
+    async whoami(call: CallOptions = {}): Promise<Who> {
+      const { currentUser, currentMachine } = whole(await send("WhoAmI", {}, call), ["currentUser", "currentMachine"]);
+      if (currentMachine == null) return { ...present(currentUser), machine: null };
+      const { id, name, ...machine } = currentMachine;
+      return { id, name, machine };
     },
 
     /** The ids of the workspaces of a name, two at most. */
@@ -187,9 +198,14 @@ export function keyrow(options: ClientOptions) {
   };
 }
 
-/** The data of an answer that has no errors; throws the first one. */
-function whole<N extends keyof Operations>({ data, errors }: Answered<N>): Operations[N]["data"] {
-  const [first] = errors;
+/** The data of an answer that has no errors; throws the first one. Of `either`, what the asking one is not is missing. */
+function whole<N extends keyof Operations>(
+  { data, errors }: Answered<N>,
+  either: readonly string[] = [],
+): Operations[N]["data"] {
+  const first = errors.find(
+    ({ path, extensions }) => !(extensions?.code === "NOT_FOUND" && either.includes(String(path?.[0]))),
+  );
   if (first !== undefined) throw answeredError(first);
   return data;
 }

@@ -8,6 +8,7 @@ import type { EncryptedColumnsOptions } from "../plugins/encrypted-columns/optio
 import { EncryptedColumnsPlugin } from "../plugins/encrypted-columns.ts";
 import { ExposedTablesPlugin } from "../plugins/exposed-tables.ts";
 import { JsonLiteralsPlugin } from "../plugins/json-literals.ts";
+import { MachinesPlugin } from "../plugins/machines.ts";
 import { NotFoundPlugin } from "../plugins/not-found.ts";
 import { NullableJsonPlugin } from "../plugins/nullable-json.ts";
 import { PageLimitsPlugin } from "../plugins/page-limits.ts";
@@ -92,6 +93,7 @@ export function createPreset({ pool, cipher, session, limits, mayOpen, onReveale
       PageLimitsPlugin,
       EncryptedColumnsPlugin,
       UserCredentialsPlugin,
+      MachinesPlugin,
       TokensPlugin,
       NotFoundPlugin,
       GraphiqlPolicyPlugin,

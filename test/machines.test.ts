@@ -117,7 +117,7 @@ test("patterns: only * stands for others, on its side of the slash", async (t) =
   }
 });
 
-test("a machine writes nothing and sees nobody: neither users nor workspaces, members and the log", async (t) => {
+test("a machine writes nothing, and sees its workspace and nobody: no users, members or log", async (t) => {
   const workspace = await team("github/deploy");
   const repo = repository();
   await add("reader", workspace, "--issuer", "github", "--claim", `repository=${repo}`, "--only", "*/*");
@@ -129,7 +129,8 @@ test("a machine writes nothing and sees nobody: neither users nor workspaces, me
     "{ users { nodes { id } } workspaces { nodes { id } } workspaceMembers { nodes { role } } activityLogs { nodes { id } } }",
   );
   const none = { nodes: [] };
-  t.deepEqual(seen.data, { users: none, workspaces: none, workspaceMembers: none, activityLogs: none });
+  const own = { nodes: [{ id: workspace }] };
+  t.deepEqual(seen.data, { users: none, workspaces: own, workspaceMembers: none, activityLogs: none });
 
   const { data } = await ask("{ userCredentials { nodes { id } } }");
   const id = data?.userCredentials.nodes[0].id;
@@ -416,5 +417,28 @@ test("refuses a second machine of one name, and a token for one whose issuer mak
   t.regex(
     (await run("token", "once")).stderr,
     /^error: this machine's tokens come from its issuer\nhint: make a machine without --issuer/,
+  );
+});
+
+test("whoami and login say which machine a token is, and --workspace takes its workspace's name", async (t) => {
+  const workspace = await team("github/deploy");
+  await asAdmin(server.database, "update public.workspaces set name = 'acme' where id = $1", [workspace]);
+  const id = await add("teller", workspace, "--only", "github/*");
+  const token = (await run("token", "teller", "--expires", "1h")).stdout.trim();
+  const env = { KEYROW_URL: server.url, KEYROW_TOKEN: token, HOME: directory };
+  const who = await keyrow(["whoami"], env);
+  t.is(who.stderr, "");
+  t.regex(
+    who.stdout,
+    new RegExp(`^machine +${id}\\nname +teller\\nworkspace +${workspace}\\ncredentials +github/\\*\\nuntil +2`, "m"),
+  );
+  const { machine, name } = JSON.parse((await keyrow(["whoami", "--json"], env)).stdout);
+  t.like(machine, { workspaceId: workspace, credentials: ["github/*"] });
+  t.is(name, "teller");
+  t.is((await keyrow(["login", server.url], { HOME: directory }, token)).stdout, "logged in  teller\n");
+  t.is((await keyrow(["get", "github/deploy", "--workspace", "acme"], env)).stdout, "github/deploy");
+  t.regex(
+    (await keyrow(["describe", "github/deploy", "--workspace", "acme"], env)).stdout,
+    /^credential +github\/deploy/,
   );
 });

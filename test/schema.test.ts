@@ -541,6 +541,12 @@ const calls: Record<string, Call> = {
     ...says(false),
   },
   "keyrow.machine_limit()": { role: "keyrow_user", call: "keyrow.machine_limit()", ...says(null) },
+  "keyrow.current_machine()": {
+    role: "keyrow_user",
+    call: "keyrow.current_machine()",
+    withoutClaims: [],
+    asStranger: [],
+  },
   "keyrow.machine_workspace_id()": { role: "keyrow_user", call: "keyrow.machine_workspace_id()", ...says(null) },
   "keyrow.touch(uuid[])": {
     role: "keyrow_authenticator",

@@ -9,7 +9,10 @@ fragment Credential on UserCredential {
 
 /** What the client asks of the API, by the operation's name. `generated.ts` has the types of what they take and answer. */
 export const documents = {
-  WhoAmI: "query WhoAmI { currentUser { id name } }",
+  WhoAmI: `query WhoAmI {
+  currentUser { id name }
+  currentMachine { id name workspaceId credentials expiresAt }
+}`,
 
   Workspaces:
     "query Workspaces($name: String!) { workspaces(filter: { name: { equalTo: $name } }, first: 2) { nodes { id } } }",

@@ -326,7 +326,7 @@ export type UserCredentialToSet = {
 export type WhoAmIQueryVariables = Exact<{ [key: string]: never; }>;
 
 
-export type WhoAmIQuery = { readonly currentUser: { readonly id: string, readonly name: string | null } | null };
+export type WhoAmIQuery = { readonly currentUser: { readonly id: string, readonly name: string | null } | null, readonly currentMachine: { readonly id: string, readonly name: string, readonly workspaceId: string, readonly credentials: ReadonlyArray<string>, readonly expiresAt: string | null } | null };
 
 export type WorkspacesQueryVariables = Exact<{
   name: string;

@@ -126,7 +126,7 @@ test("credentials have no natural order and none by id, and newest first is the 
 
 test("the API has these tables, queries and mutations, and no more", (t) => {
   t.deepEqual(Object.keys(schema.getQueryType()?.getFields() ?? {}).toSorted(), [
-    ...["activityLog", "activityLogs", "currentUser", "tokens", "user", "userCredential"],
+    ...["activityLog", "activityLogs", "currentMachine", "currentUser", "tokens", "user", "userCredential"],
     ...["userCredentials", "users"],
     ...["workspace", "workspaceMember", "workspaceMembers", "workspaces"],
   ]);

@@ -54,7 +54,7 @@ async function recorded(userId: string): Promise<number> {
 
 test("a credential lives: set, described, revealed, rotated, revoked, removed", async (t) => {
   const { client, id } = await somebody();
-  t.deepEqual(await client.whoami(), { id, name: "Ana" });
+  t.deepEqual(await client.whoami(), { id, name: "Ana", machine: null });
   const { created, credential } = await client.set({
     credential: "github/deploy/prod",
     value: "one",
