@@ -1,6 +1,6 @@
 import { answeredError } from "./client/failure.ts";
 import type { CredentialFragment, CredentialType, Operations, TokenAction } from "./client/generated.ts";
-import { filterOf, filterOfPattern, isOwn, parseWhich, type Which } from "./client/names.ts";
+import { filterOf, isNamed, isOwn, parseWhich, type Which } from "./client/names.ts";
 import { createReveal, notFound, type Revealed, revealAll } from "./client/reveal.ts";
 import { type Answered, type CallOptions, type ClientOptions, createSend } from "./client/send.ts";
 import { KeyrowError } from "./errors.ts";
@@ -72,7 +72,9 @@ export function keyrow(options: ClientOptions) {
       await send("Find", { filter: filterOf(which, workspace) }, { signal }),
       ["currentUser"],
     );
-    const found = nodesOf(userCredentials).find((row) => "id" in which || isOwn(row, currentUser));
+    const found = nodesOf(userCredentials).find(
+      (row) => isNamed(row, which, workspace) && ("id" in which || isOwn(row, currentUser)),
+    );
     if (found === undefined) throw notFound(which);
     return found;
   }
@@ -137,10 +139,7 @@ export function keyrow(options: ClientOptions) {
      */
     async getAll(patterns: readonly string[], { workspace, signal }: PlaceOptions = {}): Promise<Revealed[]> {
       if (patterns.length === 0) return [];
-      const filters = patterns.map((pattern) =>
-        pattern.includes("*") ? filterOfPattern(pattern, workspace) : filterOf(parseWhich(pattern), workspace),
-      );
-      return revealAll(send, filters, { signal });
+      return revealAll(send, patterns, workspace, { signal });
     },
 
     /** Creates a credential, or gives it a new value and makes it active again. */

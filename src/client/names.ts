@@ -54,6 +54,50 @@ function placeOf(workspace: string | undefined): UserCredentialFilter {
     : { scope: { equalTo: "WORKSPACE" }, workspaceId: { equalTo: workspace } };
 }
 
+/** What a row says of which credential it is. */
+interface Row {
+  readonly id: string;
+  readonly provider: string;
+  readonly name: string;
+  readonly scope: string;
+  readonly workspaceId: string | null;
+}
+
+/** Whether a row is the credential that is meant. */
+export function isNamed(row: Row, which: Which, workspace: string | undefined): boolean {
+  if ("id" in which) return row.id === which.id;
+  return isThere(row, workspace) && row.provider === which.provider && row.name === which.name;
+}
+
+/** Whether a row is one that a pattern names, as `filterOfPattern` asks for it. */
+export function isMatched(row: Row, pattern: string, workspace: string | undefined): boolean {
+  const which = parseWhich(pattern);
+  if ("id" in which) return row.id === which.id;
+  return isThere(row, workspace) && fits(which.provider, row.provider) && fits(which.name, row.name);
+}
+
+function isThere({ scope, workspaceId }: Row, workspace: string | undefined): boolean {
+  if (workspace === undefined) return scope === "USER" && workspaceId === null;
+  return scope === "WORKSPACE" && workspaceId === workspace.toLowerCase();
+}
+
+/** Whether a text fits a part of a pattern; as a regular expression it could be made to take for ever. */
+function fits(part: string, text: unknown): boolean {
+  // A server can answer anything.
+  if (typeof text !== "string") return false;
+  const [first = "", ...rest] = part.split("*");
+  const last = rest.pop();
+  if (last === undefined) return text === first;
+  if (!text.startsWith(first) || !text.endsWith(last) || text.length < first.length + last.length) return false;
+  let from = first.length;
+  for (const piece of rest) {
+    const at = text.indexOf(piece, from);
+    if (at < 0) return false;
+    from = at + piece.length;
+  }
+  return from <= text.length - last.length;
+}
+
 /** Whether a row is one's own or a workspace's: a policy may let somebody list what is another's. */
 export function isOwn(row: { scope: string; userId: string }, me: { id: string } | null): boolean {
   return row.scope !== "USER" || me === null || row.userId === me.id;

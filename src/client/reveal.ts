@@ -1,7 +1,7 @@
 import { KeyrowError } from "../errors.ts";
 import { answeredError } from "./failure.ts";
 import type { RevealQuery, UserCredentialFilter } from "./generated.ts";
-import { filterOf, isOwn, parseWhich, type Which } from "./names.ts";
+import { filterOf, filterOfPattern, isMatched, isNamed, isOwn, parseWhich, type Which } from "./names.ts";
 import type { CallOptions, Send } from "./send.ts";
 
 /** A credential with its value. */
@@ -22,22 +22,24 @@ const MOST = 1_000;
 // Of each credential that is asked for by name, in one request's variables.
 const BATCH = 200;
 
-/** Reveals what a filter finds, in one request; each value is on the record. */
-export async function revealFiltered(
+/** Reveals what any of the filters finds, in one request. Throws NO_KEYROW where a row is none that was asked for. */
+async function revealFiltered(
   send: Send,
-  filter: UserCredentialFilter,
-  first: number,
+  filters: readonly UserCredentialFilter[],
+  isAsked: (row: Node) => boolean,
   options: CallOptions,
 ): Promise<Outcome[]> {
-  const { data, errors } = await send("Reveal", { filter, first }, options);
+  const { data, errors } = await send("Reveal", { filter: { or: [...filters] }, first: MOST }, options);
   const connection = data.userCredentials;
   const whole = errors.find(({ path = [] }) => path[0] === "userCredentials" && path.length < 4);
   if (connection === null || whole !== undefined) throw answeredError(whole ?? errors[0] ?? {});
-  if (connection.pageInfo.hasNextPage && first === MOST) {
+  if (connection.pageInfo.hasNextPage) {
     throw new KeyrowError("LIMIT_EXCEEDED", { message: `More than ${MOST} credentials match.`, hint: "Name fewer." });
   }
   return connection.nodes.flatMap((node, index) => {
     if (node === null || !isOwn(node, data.currentUser)) return [];
+    // Its name may become a variable, and its value what a program runs.
+    if (!isAsked(node)) throw unasked();
     return [
       outcomeOf(
         node,
@@ -47,23 +49,35 @@ export async function revealFiltered(
   });
 }
 
+function unasked(): KeyrowError {
+  return new KeyrowError("NO_KEYROW", {
+    message: "The server answered with a credential that nobody asked for.",
+    hint: "Nothing of its answer is used. Look at the address, and at who runs that server.",
+  });
+}
+
 type Node = NonNullable<NonNullable<RevealQuery["userCredentials"]>["nodes"][number]>;
 
 function outcomeOf(
   { userId: _, value, ...row }: Node,
   error: Parameters<typeof answeredError>[0] | undefined,
 ): Outcome {
-  if (value !== null && error === undefined) return { ...row, value };
+  if (typeof value === "string" && error === undefined) return { ...row, value };
   return { ...row, error: answeredError(error ?? {}, `${row.provider}/${row.name}`) };
 }
 
 /** Reveals the credentials that patterns match, in one request; throws the first error of any. */
 export async function revealAll(
   send: Send,
-  filters: readonly UserCredentialFilter[],
+  patterns: readonly string[],
+  workspace: string | undefined,
   options: CallOptions,
 ): Promise<Revealed[]> {
-  const outcomes = await revealFiltered(send, { or: [...filters] }, MOST, options);
+  const filters = patterns.map((pattern) =>
+    pattern.includes("*") ? filterOfPattern(pattern, workspace) : filterOf(parseWhich(pattern), workspace),
+  );
+  const isAsked = (row: Node) => patterns.some((pattern) => isMatched(row, pattern, workspace));
+  const outcomes = await revealFiltered(send, filters, isAsked, options);
   return outcomes.map(valueIn);
 }
 
@@ -116,7 +130,8 @@ async function run(send: Send, batch: readonly Waiting[]): Promise<void> {
   try {
     const filters = batch.map(({ which, workspace }) => filterOf(which, workspace));
     const distinct = [...new Map(filters.map((filter) => [JSON.stringify(filter), filter])).values()];
-    const outcomes = await revealFiltered(send, { or: distinct }, MOST, { signal: over.signal });
+    const isAsked = (row: Node) => batch.some(({ which, workspace }) => isNamed(row, which, workspace));
+    const outcomes = await revealFiltered(send, distinct, isAsked, { signal: over.signal });
     for (const one of batch) settle(one, outcomes);
   } catch (error) {
     for (const { reject } of batch) reject(error);
@@ -126,11 +141,7 @@ async function run(send: Send, batch: readonly Waiting[]): Promise<void> {
 }
 
 function settle({ which, workspace, resolve, reject }: Waiting, outcomes: readonly Outcome[]): void {
-  const found = outcomes.find((row) => {
-    if ("id" in which) return row.id === which.id;
-    const there = workspace === undefined ? row.scope === "USER" : row.workspaceId === workspace.toLowerCase();
-    return there && row.provider === which.provider && row.name === which.name;
-  });
+  const found = outcomes.find((row) => isNamed(row, which, workspace));
   if (found === undefined) reject(notFound(which));
   else if ("error" in found) reject(found.error);
   else resolve(found.value);

@@ -1,3 +1,4 @@
+import { isMatched } from "../client/names.ts";
 import type { Client, Revealed } from "../client.ts";
 import { KeyrowError } from "../errors.ts";
 import type { Choice } from "./choice.ts";
@@ -7,26 +8,6 @@ import { workspaceId } from "./connect.ts";
 export function variableOf({ provider, name }: { provider: string; name: string }): string {
   const word = `${provider}_${name}`.toUpperCase().replaceAll(/[^A-Z0-9]+/g, "_");
   return /^[0-9]/.test(word) ? `_${word}` : word;
-}
-
-/** Whether a pattern matches a credential; `*` is any text within provider or name. */
-export function matches(pattern: string, { provider, name }: { provider: string; name: string }): boolean {
-  const at = pattern.indexOf("/");
-  return matchesPart(pattern.slice(0, at), provider) && matchesPart(pattern.slice(at + 1), name);
-}
-
-function matchesPart(pattern: string, text: string): boolean {
-  const [first = "", ...rest] = pattern.split("*");
-  const last = rest.pop();
-  if (last === undefined) return text === first;
-  if (!text.startsWith(first) || !text.endsWith(last) || text.length < first.length + last.length) return false;
-  let from = first.length;
-  for (const part of rest) {
-    const at = text.indexOf(part, from);
-    if (at < 0) return false;
-    from = at + part.length;
-  }
-  return from <= text.length - last.length;
 }
 
 /**
@@ -39,7 +20,7 @@ export async function readVariables(client: Client, choice: Choice): Promise<Map
   const title = ({ provider, name }: Revealed) => `${provider}/${name}`;
   const byTitle = new Map(revealed.map((one) => [title(one), one]));
   const missing = [
-    ...choice.only.filter((pattern) => !revealed.some((one) => matches(pattern, one))),
+    ...choice.only.filter((pattern) => !revealed.some((one) => isMatched(one, pattern, workspace))),
     ...[...choice.map.values()].filter((credential) => !byTitle.has(credential)),
   ];
   if (missing.length > 0) {

@@ -7,7 +7,7 @@ import { execa } from "execa";
 import fc from "fast-check";
 import { KeyrowError } from "../../src/errors.ts";
 import { readVariablesFrom, writeVariables } from "../../src/script/formats.ts";
-import { matches, variableOf } from "../../src/script/variables.ts";
+import { variableOf } from "../../src/script/variables.ts";
 
 const nasty = fc.oneof(
   fc.string({ unit: "binary" }),
@@ -79,26 +79,6 @@ test("a shell reads the same bytes back, of every value that holds no NUL", asyn
   );
   const refused = await written([["A", "a\0b"]], "shell");
   t.like(refused, { message: "The value of A can't be written for the shell: it has no way to write NUL." });
-});
-
-test("a pattern matches as the server's filter does: `*` is any text within provider or name", (t) => {
-  const cases: Array<[pattern: string, credential: string, expected: boolean]> = [
-    ["github/*", "github/deploy", true],
-    ["github/*", "github/a/b", true],
-    ["github/*", "githubx/a", false],
-    ["*/deploy", "github/deploy", true],
-    ["*/deploy", "github/x/deploy", false],
-    ["g*b/d*p*y", "github/deploy", true],
-    ["g*b/d*p*y", "github/dey", false],
-    ["*a*a*/x", "aa/x", true],
-    ["aa*aa/x", "aaa/x", false],
-    ["a.c/x", "abc/x", false],
-  ];
-  for (const [pattern, credential, expected] of cases) {
-    const at = credential.indexOf("/");
-    const which = { provider: credential.slice(0, at), name: credential.slice(at + 1) };
-    t.is(matches(pattern, which), expected, `${pattern} ${credential}`);
-  }
 });
 
 test("a credential's variable is its name in capitals, other characters underscores", (t) => {

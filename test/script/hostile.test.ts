@@ -1,0 +1,65 @@
+import test, { type ExecutionContext } from "ava";
+import { startSite } from "../helpers/browser.ts";
+import { keyrow } from "./command.ts";
+
+// Against a server that answers what it likes, as one that was broken into would.
+
+const me = { id: "7fab32d0-d646-412d-9bcb-6940d034df25", name: "Ana" };
+
+/** A row of one's own. */
+function row(provider: string, name: string, value: unknown = "v") {
+  return { id: crypto.randomUUID(), provider, name, scope: "USER", workspaceId: null, userId: me.id, value };
+}
+
+function answer(nodes: readonly unknown[], more: object = {}) {
+  const userCredentials = { nodes, pageInfo: { hasNextPage: false, endCursor: null }, ...more };
+  return JSON.stringify({ data: { currentUser: me, userCredentials } });
+}
+
+/** Runs the command against a server that answers this to everything. */
+async function against(t: ExecutionContext, body: string, ...args: string[]) {
+  const site = await startSite((_request, response) => response.end(body));
+  t.teardown(() => site.stop());
+  return keyrow(args, { env: { KEYROW_URL: site.origin, KEYROW_TOKEN: "t" } });
+}
+
+const unasked =
+  /^error: the server answered with a credential that nobody asked for\nhint: nothing of its answer is used/i;
+
+for (const [title, extra] of [
+  ["another provider's", row("node", "options", "--import=data:text/javascript,console.log('pwned')")],
+  ["another of the same provider's", row("github", "other")],
+  ["a workspace's", { ...row("github", "deploy"), scope: "WORKSPACE", workspaceId: crypto.randomUUID() }],
+  ["one whose name is no text", { ...row("github", "deploy"), name: { x: 1 } }],
+] as const) {
+  test(`a row that nobody asked for, ${title}, stops run, export and get, and nothing of the answer is used`, async (t) => {
+    const body = answer([row("github", "deploy"), extra]);
+    const print = ["--", process.execPath, "-e", "console.log('it started')"];
+    for (const args of [
+      ["run", "--map", "X=github/deploy", ...print],
+      ["run", "--only", "github/deploy", ...print],
+      ["export", "--only", "github/deploy", "--format", "shell"],
+      ["get", "github/deploy"],
+    ]) {
+      const { stdout, stderr, exitCode } = await against(t, body, ...args);
+      t.regex(stderr, unasked);
+      t.deepEqual([stdout, exitCode], ["", 1]);
+    }
+  });
+}
+
+test("a value that is no text is none", async (t) => {
+  const body = answer([row("github", "deploy", { a: 1 })]);
+  for (const args of [
+    ["get", "github/deploy"],
+    ["export", "--only", "github/*"],
+    ["run", "--only", "github/*", "--", "env"],
+  ]) {
+    t.like(await against(t, body, ...args), { stdout: "", exitCode: 1 });
+  }
+});
+
+test("what is described is what was asked for", async (t) => {
+  const { stdout, exitCode } = await against(t, answer([row("node", "options")]), "describe", "github/deploy");
+  t.deepEqual([stdout, exitCode], ["", 3]);
+});
