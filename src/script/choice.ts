@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { KeyrowError } from "../errors.ts";
 import { parseJson } from "../json.ts";
+import { steers } from "./steering.ts";
 
 /** Which credentials become variables: by patterns, and by variables that are named. */
 export interface Choice {
@@ -75,12 +76,22 @@ async function readProject(): Promise<Project | undefined> {
   });
   try {
     const found = schema.safeParse(parseJson(text));
-    if (found.success) return found.data;
+    if (found.success) return harmless(found.data);
     const at = found.error.issues.map(({ path }) => path.join(".") || "the whole").join(", ");
     throw invalid(`${PROJECT_FILE} can't be used; look at: ${at}.`);
   } catch (error) {
     throw error instanceof KeyrowError ? error : invalid(`${PROJECT_FILE}: ${(error as Error).message}`);
   }
+}
+
+/** Throws where a variable would steer programs: who wrote the file need not be who runs the command. */
+function harmless(project: Project): Project {
+  const found = Object.entries(project.map).find(([variable]) => steers(variable));
+  if (found === undefined) return project;
+  throw new KeyrowError("USAGE", {
+    message: `${PROJECT_FILE} would set ${found[0]}, which tells programs what to do.`,
+    hint: `The command line alone may: --map ${found.join("=")}, with all else that is chosen.`,
+  });
 }
 
 function invalid(message: string): KeyrowError {

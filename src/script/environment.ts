@@ -27,6 +27,11 @@ export function namesProxy(env: Environment = process.env): boolean {
   return ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"].some((name) => Boolean(env[name]));
 }
 
+/** What a variable is set to already; an empty one is an unset one. */
+export function alreadySet(variable: string, env: Environment = process.env): string | undefined {
+  return env[variable] || undefined;
+}
+
 /** Whether Node prints the environment of each process that it starts. */
 export function printsChildren({ NODE_DEBUG = "" }: Environment = process.env): boolean {
   return /child_process|\*/i.test(NODE_DEBUG);

@@ -3,6 +3,7 @@ import type { Client, Revealed } from "../client.ts";
 import { KeyrowError } from "../errors.ts";
 import type { Choice } from "./choice.ts";
 import { workspaceId } from "./connect.ts";
+import { steers } from "./steering.ts";
 
 /** The variable that a credential becomes by itself: github/deploy is GITHUB_DEPLOY. */
 export function variableOf({ provider, name }: { provider: string; name: string }): string {
@@ -12,13 +13,17 @@ export function variableOf({ provider, name }: { provider: string; name: string 
 
 /**
  * The values of the chosen credentials by variable, revealed in one request. Throws NOT_FOUND that names each credential
- * or pattern that nothing answers, and USAGE where two credentials would be one variable.
+ * or pattern that nothing answers, and USAGE where two credentials would be one variable, or where one that the choice
+ * does not name itself would steer programs or replace what is set already (`setTo`): whoever may write a credential names it.
  */
-export async function readVariables(client: Client, choice: Choice): Promise<Map<string, string>> {
+export async function readVariables(
+  client: Client,
+  choice: Choice,
+  setTo: (variable: string) => string | undefined = () => undefined,
+): Promise<Map<string, string>> {
   const workspace = await workspaceId(client, choice.workspace);
   const revealed = await client.getAll([...new Set([...choice.only, ...choice.map.values()])], { workspace });
-  const title = ({ provider, name }: Revealed) => `${provider}/${name}`;
-  const byTitle = new Map(revealed.map((one) => [title(one), one]));
+  const byTitle = new Map(revealed.map((one) => [titleOf(one), one]));
   const missing = [
     ...choice.only.filter((pattern) => !revealed.some((one) => isMatched(one, pattern, workspace))),
     ...[...choice.map.values()].filter((credential) => !byTitle.has(credential)),
@@ -30,24 +35,38 @@ export async function readVariables(client: Client, choice: Choice): Promise<Map
     });
   }
   const mapped = new Set(choice.map.values());
-  const pairs: Array<[variable: string, credential: Revealed]> = [
-    ...[...choice.map].map(([variable, credential]) => [variable, byTitle.get(credential)] as [string, Revealed]),
-    ...revealed.filter((one) => !mapped.has(title(one))).map((one) => [variableOf(one), one] as [string, Revealed]),
-  ];
-  return unique(pairs, title);
+  const named = [...choice.map].map(([variable, credential]): Pair => [variable, byTitle.get(credential) as Revealed]);
+  const others = revealed.filter((one) => !mapped.has(titleOf(one))).map((one): Pair => [variableOf(one), one]);
+  const variables = unique([...named, ...others]);
+  for (const pair of others) refuseUnsaid(pair, setTo(pair[0]));
+  return variables;
 }
 
-function unique(
-  pairs: ReadonlyArray<[variable: string, credential: Revealed]>,
-  title: (one: Revealed) => string,
-): Map<string, string> {
+type Pair = [variable: string, credential: Revealed];
+
+function titleOf({ provider, name }: Revealed): string {
+  return `${provider}/${name}`;
+}
+
+function refuseUnsaid([variable, one]: Pair, already: string | undefined): void {
+  const title = titleOf(one);
+  if (!steers(variable) && (already === undefined || already === one.value)) return;
+  throw new KeyrowError("USAGE", {
+    message: steers(variable)
+      ? `${title} would be ${variable}, which tells programs what to do.`
+      : `${title} would be ${variable}, which is set already.`,
+    hint: `See who made it. Where it is meant, say so: --map ${variable}=${title}; else choose the others by their names.`,
+  });
+}
+
+function unique(pairs: readonly Pair[]): Map<string, string> {
   const taken = new Map<string, Revealed>();
   for (const [variable, one] of pairs) {
     const other = taken.get(variable);
     if (other !== undefined) {
       throw new KeyrowError("USAGE", {
-        message: `${title(other)} and ${title(one)} would both be ${variable}.`,
-        hint: `Name one of them: --map ANOTHER_NAME=${title(one)}.`,
+        message: `${titleOf(other)} and ${titleOf(one)} would both be ${variable}.`,
+        hint: `Name one of them: --map ANOTHER_NAME=${titleOf(one)}.`,
       });
     }
     taken.set(variable, one);

@@ -114,6 +114,68 @@ test("the command starts only where every credential is there and has a variable
   }
 });
 
+const started = ["--", "echo", "it started"];
+
+test("a credential that nobody named becomes no variable that tells programs what to do, in run or export", async (t) => {
+  for (const [credential, variable] of [
+    ["node/options", "NODE_OPTIONS"],
+    ["npm/config.node.options", "NPM_CONFIG_NODE_OPTIONS"],
+    ["git/ssh.command", "GIT_SSH_COMMAND"],
+    ["github/path", "GITHUB_PATH"],
+    ["ld/preload", "LD_PRELOAD"],
+  ] as const) {
+    const { as } = await somebody(credential, `${credential.split("/")[0]}/token`);
+    for (const only of ["*/*", `${credential.split("/")[0]}/*`, credential]) {
+      const refused = await as("run", "--only", only, ...started);
+      t.is(refused.stdout, "");
+      t.is(
+        refused.stderr,
+        `error: ${credential} would be ${variable}, which tells programs what to do\nhint: see who made it. Where it is meant, say so: --map ${variable}=${credential}; else choose the others by their names.\n`,
+      );
+      t.is(refused.exitCode, 2);
+    }
+    t.like(await as("export", "--only", "*/*"), { stdout: "", exitCode: 2 });
+  }
+  const { as } = await somebody("npm/config.registry", "npm/token");
+  const said = await as("run", "--only", "npm/*", "--map", "NPM_CONFIG_REGISTRY=npm/config.registry", ...show);
+  t.deepEqual(said.stdout.match(/^N\w+/gm), ["NPM_CONFIG_REGISTRY", "NPM_TOKEN"]);
+});
+
+test("a project's file sets no variable that tells programs what to do: the command line alone may", async (t) => {
+  const { as, cwd } = await somebody("node/options");
+  for (const variable of ["NODE_OPTIONS", "PATH", "https_proxy", "KEYROW_TOKEN"]) {
+    writeFileSync(join(cwd, ".keyrow.json"), JSON.stringify({ map: { [variable]: "node/options" } }));
+    const { stdout, stderr, exitCode } = await as("run", ...started);
+    t.regex(
+      stderr,
+      new RegExp(`^error: .keyrow.json would set ${variable}, .*\nhint: the command line alone may: --map`),
+    );
+    t.deepEqual([stdout, exitCode], ["", 2]);
+  }
+  writeFileSync(join(cwd, ".keyrow.json"), JSON.stringify({ map: { NODE_AUTH_TOKEN: "node/options" } }));
+  t.like(await as("run", ...started), { stdout: "it started\n" });
+});
+
+test("run replaces a variable that is set already where it is named alone; export asks nothing of its surroundings", async (t) => {
+  const { env, as } = await somebody("github/deploy");
+  const set = (value: string, ...args: string[]) => keyrow(args, { env: { ...env, GITHUB_DEPLOY: value } });
+  const refused = await set("another", "run", "--only", "github/*", ...started);
+  t.regex(
+    refused.stderr,
+    /^error: github\/deploy would be GITHUB_DEPLOY, which is set already\nhint: .*--map GITHUB_DEPLOY=/,
+  );
+  t.deepEqual([refused.stdout, refused.exitCode], ["", 2]);
+  const print = ["--", "sh", "-c", "echo $GITHUB_DEPLOY"];
+  t.like(await set("another", "run", "--map", "GITHUB_DEPLOY=github/deploy", ...print), {
+    stdout: "v:github/deploy\n",
+  });
+  for (const same of ["", "v:github/deploy"]) {
+    t.like(await set(same, "run", "--only", "github/*", ...print), { stdout: "v:github/deploy\n" });
+  }
+  const exported = await as("export", "--only", "github/*");
+  t.is((await set("another", "export", "--only", "github/*")).stdout, exported.stdout);
+});
+
 test("the command's exit code and what ended it are those of keyrow run", async (t) => {
   const { as } = await somebody("p/n");
   const code = async (...command: string[]) => (await as("run", "--only", "p/*", "--", ...command)).exitCode;

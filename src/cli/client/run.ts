@@ -9,7 +9,7 @@ interface RunOptions extends ScriptOptions {
 
 /** How credentials become variables, for each help that needs it. */
 export const VARIABLES_HELP =
-  '\ngithub/deploy becomes GITHUB_DEPLOY: what is neither letter nor digit is an underscore. A credential of --map has\nthe names given there alone. Where neither option is given, .keyrow.json in the working directory says what to\ntake: { "only": ["github/*"], "map": { "GITHUB_TOKEN": "github/deploy" }, "workspace": "acme" }.\nA pattern skips what is revoked; all are revealed by one request, on the record.';
+  '\ngithub/deploy becomes GITHUB_DEPLOY: what is neither letter nor digit is an underscore. A credential of --map has\nthe names given there alone. Where neither option is given, .keyrow.json in the working directory says what to\ntake: { "only": ["github/*"], "map": { "GITHUB_TOKEN": "github/deploy" }, "workspace": "acme" }.\nA pattern skips what is revoked; all are revealed by one request, on the record. A variable that tells programs what to\ndo, as NODE_OPTIONS or GIT_SSH_COMMAND, is taken where --map names it, and refused otherwise.';
 
 /** `keyrow run`: a command with credentials in its environment. */
 export const run = silentCommand("run", "Runs a command with the chosen credentials as environment variables.")
@@ -28,15 +28,16 @@ export const run = silentCommand("run", "Runs a command with the chosen credenti
   .addHelpText("after", VARIABLES_HELP)
   .addHelpText(
     "after",
-    "\nSignals go to the command, and its exit code is that of `keyrow run`: 128 and the signal's number where one ended it,\n127 where there is no such command, 126 where it can't be run. It starts only when every credential is there.",
+    "\nSignals go to the command, and its exit code is that of `keyrow run`: 128 and the signal's number where one ended it,\n127 where there is no such command, 126 where it can't be run. It starts only when every credential is there, and only\n--map replaces a variable that is set already.",
   )
   .addHelpText("after", SERVER_HELP)
   .action(async (words: string[], options: RunOptions) => {
     const { readChoice } = await import("../../script/choice.ts");
     const { connect } = await import("../../script/connect.ts");
     const { readVariables } = await import("../../script/variables.ts");
+    const { alreadySet } = await import("../../script/environment.ts");
     const { runWith } = await import("../../script/child.ts");
     const choice = await readChoice(options);
-    const variables = await readVariables(await connect(options), choice);
+    const variables = await readVariables(await connect(options), choice, alreadySet);
     process.exitCode = await runWith(words, variables, options.keepToken);
   });
