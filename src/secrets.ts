@@ -1,11 +1,12 @@
 import { randomBytes } from "node:crypto";
-import { constants, type Stats } from "node:fs";
-import { type FileHandle, mkdir, open } from "node:fs/promises";
+import { constants } from "node:fs";
+import { mkdir, open } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { createDurably } from "./durable-file.ts";
 import { KeyrowError } from "./errors.ts";
 import { parseJson } from "./json.ts";
+import { type Flaw, FlawedFile, readPrivateFile } from "./private-file.ts";
 
 const password = z.string().regex(/^[A-Za-z0-9_-]{43}$/);
 
@@ -43,28 +44,28 @@ export async function embeddedSecrets(directory: string): Promise<EmbeddedSecret
 
 /** The secrets of a data directory, or undefined where there are none yet; makes nothing, throws DATA_DIRECTORY. */
 export async function readSecrets(directory: string): Promise<EmbeddedSecrets | undefined> {
-  let handle: FileHandle | undefined;
   try {
-    // Non-blocking, for opening a FIFO would wait for ever; no link, for it may lead to somebody else's file.
-    handle = await open(join(directory, FILE), constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
-    checkStats(directory, await handle.stat(), await ownerOf(directory));
-    return parse(directory, await handle.readFile("utf8"));
+    // In a directory that others may write to, somebody could have put their own secrets here before the first start.
+    const owners = async () => [await ownerOf(directory)];
+    return parse(directory, await readPrivateFile(join(directory, FILE), MAX_FILE_BYTES, owners));
   } catch (error) {
+    if (error instanceof FlawedFile) throw flawed(directory, error.flaw);
     if (errno(error) === "ENOENT") return undefined;
     throw error instanceof KeyrowError ? error : fileFault(directory, error);
-  } finally {
-    await handle?.close();
   }
 }
 
-function checkStats(directory: string, stats: Stats, owner: number): void {
+function flawed(directory: string, flaw: Flaw): KeyrowError {
   const path = join(directory, FILE);
-  if (!stats.isFile()) throw fault(directory, `holds a ${FILE} that is not a file`, `Move away ${path}.`);
-  if (stats.mode & 0o077) throw fault(directory, `holds a ${FILE} that others may open`, `Run: chmod 600 ${path}`);
-  if (stats.size > MAX_FILE_BYTES) throw fault(directory, `holds a ${FILE} that is too large to be one`, RESTORE);
-  // In a directory that others may write to, somebody could have put their own secrets here before the first start.
-  if (stats.uid !== process.geteuid?.() && stats.uid !== owner) {
-    throw fault(directory, `holds a ${FILE} of another user`, "Use a directory that is yours alone.");
+  switch (flaw) {
+    case "is not a file":
+      return fault(directory, `holds a ${FILE} that is not a file`, `Move away ${path}.`);
+    case "is open to others":
+      return fault(directory, `holds a ${FILE} that others may open`, `Run: chmod 600 ${path}`);
+    case "is too large":
+      return fault(directory, `holds a ${FILE} that is too large to be one`, RESTORE);
+    case "is another user's":
+      return fault(directory, `holds a ${FILE} of another user`, "Use a directory that is yours alone.");
   }
 }
 

@@ -1,7 +1,8 @@
-import { lstat, mkdir, readFile, rm } from "node:fs/promises";
+import { lstat, mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { replaceDurably } from "../durable-file.ts";
 import { KeyrowError } from "../errors.ts";
+import { FlawedFile, readPrivateFile } from "../private-file.ts";
 import { configDirectory } from "./environment.ts";
 
 /** A server, and the token for it. */
@@ -10,6 +11,9 @@ export interface Login {
   readonly token: string;
   readonly allowHttp: boolean;
 }
+
+// A server takes no token of more than 8 KiB.
+const MAX_FILE_BYTES = 64 * 1024;
 
 const file = () => join(configDirectory(), "login.json");
 
@@ -29,19 +33,20 @@ export async function storeLogin(login: Login): Promise<string> {
   }
 }
 
-/** The login that is kept; undefined where there is none. Throws CONFIG_INVALID where others can read it. */
+/** The login that is kept; undefined where there is none. Throws CONFIG_INVALID where it is not this user's alone. */
 export async function storedLogin(): Promise<Login | undefined> {
   const path = file();
   try {
-    const { mode, isFile } = await lstat(path).then((stat) => ({ mode: stat.mode, isFile: stat.isFile() }));
-    if (!isFile || (process.platform !== "win32" && (mode & 0o077) !== 0)) {
-      throw unusable(`${path} is open to others.`, `Run chmod 600 on it, and think about a new token.`);
-    }
-    const { url, token, allowHttp } = JSON.parse(await readFile(path, "utf8")) as Partial<Login>;
+    const { url, token, allowHttp } = JSON.parse(await readPrivateFile(path, MAX_FILE_BYTES)) as Partial<Login>;
     if (typeof url === "string" && typeof token === "string") return { url, token, allowHttp: allowHttp === true };
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    if (cause instanceof KeyrowError) throw cause;
+    if (cause instanceof FlawedFile && cause.flaw === "is open to others") {
+      throw unusable(`${path} ${cause.flaw}.`, "Run chmod 600 on it, and think about a new token.");
+    }
+    if (cause instanceof FlawedFile && cause.flaw === "is another user's") {
+      throw unusable(`${path} ${cause.flaw}.`, "Run `keyrow login` as this user, or set KEYROW_URL and KEYROW_TOKEN.");
+    }
   }
   throw unusable(`${path} can't be read.`, "Run `keyrow login` again.");
 }

@@ -1,4 +1,16 @@
-import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import test from "ava";
 import { makeTemporaryDirectory } from "../helpers/cluster.ts";
@@ -78,4 +90,30 @@ test("a login that others can read, or that is damaged, is refused with a remedy
     (await keyrow(["whoami"], { env })).stderr,
     /^error: .*login\.json can't be read\nhint: run `keyrow login` again/,
   );
+});
+
+test("a login that is a link, a FIFO or too large is refused without waiting for it", async (t) => {
+  const { env, token, kept, home } = await somebody(t);
+  await keyrow(["login", server.url], { env, input: token });
+  const refused = /^error: .*login\.json can't be read\nhint: run `keyrow login` again/;
+  renameSync(kept, join(home, "elsewhere"));
+  symlinkSync(join(home, "elsewhere"), kept);
+  t.regex((await keyrow(["whoami"], { env })).stderr, refused);
+  rmSync(kept);
+  execFileSync("mkfifo", ["-m", "600", kept]);
+  t.regex((await keyrow(["whoami"], { env })).stderr, refused);
+  rmSync(kept);
+  writeFileSync(kept, JSON.stringify({ url: server.url, token, more: "x".repeat(70_000) }), { mode: 0o600 });
+  t.regex((await keyrow(["whoami"], { env })).stderr, refused);
+  t.like(await keyrow(["login", server.url], { env, input: token }), { exitCode: 0 });
+  t.like(await keyrow(["whoami"], { env }), { exitCode: 0 });
+});
+
+(process.getuid?.() === 0 ? test : test.skip)("another user's login is refused, however its mode is", async (t) => {
+  const { env, token, kept } = await somebody(t);
+  await keyrow(["login", server.url], { env, input: token });
+  chownSync(kept, 12345, 12345);
+  const { stderr, exitCode } = await keyrow(["whoami"], { env });
+  t.regex(stderr, /^error: .*login\.json is another user's\nhint: run `keyrow login` as this user, or set KEYROW_URL/);
+  t.is(exitCode, 1);
 });
