@@ -119,9 +119,14 @@ export function keyrow(options: ClientOptions) {
       for (let after: string | undefined; ; ) {
         const variables = { ...filter, ...(after !== undefined && { after }) };
         const page = present(whole(await send("List", variables, { signal })).userCredentials);
-        yield* nodesOf(page);
-        if (!page.pageInfo.hasNextPage || page.pageInfo.endCursor === null) return;
-        after = page.pageInfo.endCursor;
+        const rows = nodesOf(page);
+        yield* rows;
+        const { hasNextPage, endCursor } = page.pageInfo;
+        if (!hasNextPage || endCursor === null) return;
+        if (rows.length === 0 || endCursor === after) {
+          throw new KeyrowError("NO_KEYROW", { message: "The server's list has no end." });
+        }
+        after = endCursor;
       }
     },
 

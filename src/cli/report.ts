@@ -17,6 +17,8 @@ const codesByError: Partial<Record<ErrorCode, number>> = {
   DATABASE_UNREACHABLE: exitCodes.unavailable,
 };
 
+const MOST = 4_000;
+
 /** Tells on standard error, in `error:` and `hint:` lines, why a command ends, and gives the exit code for it. */
 export async function report(error: unknown): Promise<number> {
   if (error instanceof CommanderError) return reportUsage(error);
@@ -65,8 +67,8 @@ function details(error: unknown): string[] {
 
 function print(label: "error" | "hint" | "debug", line: string): void {
   const shown = styleText(label === "error" ? "red" : "dim", `${label}:`, { stream: process.stderr });
-  // What came from outside, a path or a mistyped word, must not steer the terminal.
-  process.stderr.write(`${shown} ${printable(line)}\n`);
+  // What came from outside, a path, a mistyped word or a server's name, must not steer the terminal or flood it.
+  process.stderr.write(`${shown} ${printable(line.length > MOST ? `${line.slice(0, MOST)}…` : line)}\n`);
 }
 
 /** A sentence as the line of a command: without capital and full stop; names such as JWT_SECRET stay as they are. */

@@ -13,9 +13,14 @@ export function answeredError({ message, extensions }: AnsweredError, about = ""
   const known = typeof code === "string" && Object.hasOwn(catalogue, code) ? (code as ErrorCode) : "INTERNAL";
   const text = typeof message === "string" ? message : catalogue[known].message;
   return new KeyrowError(known, {
-    message: about === "" ? text : `${about}: ${text}`,
-    ...(typeof hint === "string" && { hint }),
+    message: cut(about === "" ? text : `${about}: ${text}`),
+    ...(typeof hint === "string" && { hint: cut(hint) }),
   });
+}
+
+/** A text as far as somebody would read it. */
+function cut(text: string): string {
+  return text.length > 1_000 ? `${text.slice(0, 1_000)}…` : text;
 }
 
 // What says that a connection never came about, so that nothing was sent.

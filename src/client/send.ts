@@ -40,6 +40,8 @@ export type Send = <N extends keyof Operations>(
 // Reading these twice changes nothing. A reveal is on the record each time, so it counts as a change.
 const repeatable: ReadonlySet<keyof Operations> = new Set(["WhoAmI", "Workspaces", "List", "Find", "Tokens"]);
 const MAX_WAIT_MS = 30_000;
+// KEYROW_MAX_ANSWER lets no server answer more.
+const MOST_MIB = 64;
 
 /** Makes what sends operations to a server. Throws CONFIG_INVALID for an address that can't be used. */
 export function createSend(options: ClientOptions): Send {
@@ -93,15 +95,33 @@ async function attemptTo(
       cache: "no-store",
       signal: signal === undefined ? timer : AbortSignal.any([signal, timer]),
     });
-    return read(response.status, response.headers.get("retry-after"), await response.text());
+    return read(response.status, response.headers.get("retry-after"), await textOf(response));
   } catch (error) {
     signal?.throwIfAborted();
+    if (error instanceof KeyrowError) return { error, notExecuted: false, passing: false };
     if (timer.aborted) {
       const message = `The server did not answer within ${timeout / 1000} s.`;
       return { error: new KeyrowError("SERVER_UNREACHABLE", { message }), notExecuted: false, passing: true };
     }
     return { error: unreachable(error), notExecuted: wasNeverSent(error), passing: true };
   }
+}
+
+/** The text of an answer, of which no more is read than may be, however small it was when it was compressed. */
+async function textOf({ body }: Response): Promise<string> {
+  const reader = body?.getReader();
+  const decoder = new TextDecoder();
+  let text = "";
+  let left = MOST_MIB * 1024 ** 2;
+  for (let part = await reader?.read(); part?.value !== undefined; part = await reader?.read()) {
+    left -= part.value.length;
+    if (left < 0) {
+      reader?.cancel().catch(() => undefined);
+      throw new KeyrowError("NO_KEYROW", { message: `The answer has more than ${MOST_MIB} MiB, as no Keyrow gives.` });
+    }
+    text += decoder.decode(part.value, { stream: true });
+  }
+  return text + decoder.decode();
 }
 
 function read(

@@ -1,6 +1,6 @@
-import { readFile } from "node:fs/promises";
 import { KeyrowError } from "../errors.ts";
 import { parseJson } from "../json.ts";
+import { FlawedFile, readSmallFile } from "../private-file.ts";
 import { steers } from "./steering.ts";
 
 /** Which credentials become variables: by patterns, and by variables that are named. */
@@ -20,6 +20,7 @@ export interface ChoiceOptions {
 
 /** The file that a project keeps beside its code; it holds names, and no secret and no server. */
 export const PROJECT_FILE = ".keyrow.json";
+const MAX_FILE_BYTES = 256 * 1024;
 
 /**
  * What the command line chooses, else what the project's file does. Throws USAGE where nothing is chosen or a part can't
@@ -62,9 +63,11 @@ interface Project {
 }
 
 async function readProject(): Promise<Project | undefined> {
-  const text = await readFile(PROJECT_FILE, "utf8").catch((error: NodeJS.ErrnoException) => {
+  const text = await readSmallFile(PROJECT_FILE, MAX_FILE_BYTES).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return undefined;
-    throw invalid(`${PROJECT_FILE} can't be read (${error.code}).`);
+    throw invalid(
+      error instanceof FlawedFile ? `${PROJECT_FILE} ${error.flaw}.` : `${PROJECT_FILE} can't be read (${error.code}).`,
+    );
   });
   if (text === undefined) return undefined;
   const { z } = await import("zod");

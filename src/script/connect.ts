@@ -1,8 +1,8 @@
-import { readFile } from "node:fs/promises";
 import { type Client, keyrow } from "../client.ts";
 import { KeyrowError } from "../errors.ts";
 import { UUID } from "../uuid.ts";
 import { given, namesProxy } from "./environment.ts";
+import { readText } from "./files.ts";
 import { type Login, storedLogin } from "./login.ts";
 
 /** How a command reaches the server. */
@@ -74,7 +74,7 @@ async function fetchFor(cacert: string | undefined): Promise<typeof fetch | unde
 }
 
 async function authority(path: string): Promise<string> {
-  const pem = await readFile(path, "utf8").catch(() => "");
+  const pem = await readText(path).catch(() => "");
   if (pem.includes("-----BEGIN CERTIFICATE-----")) return pem;
   throw new KeyrowError("USAGE", {
     message: "The file of --cacert can't be read, or holds no certificate.",

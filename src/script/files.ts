@@ -2,6 +2,7 @@ import { createReadStream } from "node:fs";
 import { access, constants } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { KeyrowError } from "../errors.ts";
+import { readAtMost } from "../read-at-most.ts";
 
 /** A file to read; throws USAGE where it can't be read. */
 export async function openFile(path: string): Promise<Readable> {
@@ -13,13 +14,20 @@ export async function openFile(path: string): Promise<Readable> {
   }
 }
 
-/** The text of a file, or of standard input where it is `-`; throws USAGE, or VALIDATION where it is no UTF-8. */
+// KEYROW_MAX_BODY lets no server take more.
+const MOST_MIB = 16;
+
+/**
+ * The text of a file, or of standard input where it is `-`. Throws USAGE, VALIDATION where it is no UTF-8, and
+ * LIMIT_EXCEEDED beyond 16 MiB, without reading on.
+ */
 export async function readText(path: string): Promise<string> {
   try {
-    const chunks: Buffer[] = [];
-    for await (const chunk of path === "-" ? process.stdin : createReadStream(path)) chunks.push(Buffer.from(chunk));
-    return new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(chunks));
+    const bytes = await readAtMost(path === "-" ? process.stdin : createReadStream(path), MOST_MIB * 1024 ** 2);
+    if (bytes !== undefined) return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    throw new KeyrowError("LIMIT_EXCEEDED", { message: `The file has more than ${MOST_MIB} MiB.` });
   } catch (cause) {
+    if (cause instanceof KeyrowError) throw cause;
     if (cause instanceof TypeError) throw new KeyrowError("VALIDATION", { message: "The file is not UTF-8." });
     throw unreadable(cause);
   }

@@ -3,6 +3,7 @@ import { KeyrowError } from "../errors.ts";
 import { parseMap } from "./choice.ts";
 import { readText } from "./files.ts";
 import { readVariablesFrom } from "./formats.ts";
+import { listAll } from "./listed.ts";
 
 /** Where variables of a file go. */
 export interface ImportRules {
@@ -50,7 +51,7 @@ export async function foresee(
 ): Promise<boolean[]> {
   const me = await client.whoami();
   const there = new Set<string>();
-  for await (const { provider, name, scope, userId, workspaceId } of client.list({ workspace })) {
+  for (const { provider, name, scope, userId, workspaceId } of await listAll(client, workspace)) {
     const own =
       workspace !== undefined ? scope === "WORKSPACE" : scope === "USER" && userId === me.id && workspaceId === null;
     if (own) there.add(`${provider}/${name}`);

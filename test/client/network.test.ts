@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { gzipSync } from "node:zlib";
 import test, { type ExecutionContext } from "ava";
 import { type ClientOptions, KeyrowError, keyrow } from "../../src/client.ts";
 
@@ -117,6 +118,71 @@ test("a redirect is not followed: neither token nor value goes where it says", a
 test("a server that says nothing is given up", async (t) => {
   const { client } = await against(t, [() => undefined], { timeout: 50, retries: 0 });
   t.is(await code(client.whoami()), "SERVER_UNREACHABLE");
+});
+
+/** Whether a client reads on: what is sent to it until it goes away. */
+function endless(chunk: Buffer, headers: Record<string, string>, counted: { bytes: number }): Reply {
+  return (response) => {
+    response.writeHead(200, { "content-type": "application/json", ...headers });
+    const send = () => {
+      while (!response.destroyed && response.write(chunk)) counted.bytes += chunk.length;
+    };
+    response.on("drain", send);
+    send();
+  };
+}
+
+test("of an answer that has no end no more is read than a server may answer, and it is not asked for again", async (t) => {
+  const counted = { bytes: 0 };
+  const { client, asked } = await against(t, [endless(Buffer.alloc(2 ** 20, "a"), {}, counted), me]);
+  t.like(await client.whoami().catch((error: unknown) => error), {
+    code: "NO_KEYROW",
+    message: "The answer has more than 64 MiB, as no Keyrow gives.",
+  });
+  t.is(asked.length, 1);
+  t.true(counted.bytes < 80 * 2 ** 20, `${counted.bytes}`);
+});
+
+test("what is small while it is compressed counts as what it is", async (t) => {
+  const bomb = gzipSync(Buffer.alloc(80 * 2 ** 20, " "), { level: 1 });
+  const reply: Reply = (response) => response.writeHead(200, { "content-encoding": "gzip" }).end(bomb);
+  const { client } = await against(t, [reply]);
+  t.is(await code(client.whoami()), "NO_KEYROW");
+});
+
+test("text that comes in pieces of characters is itself", async (t) => {
+  const bytes = Buffer.from(JSON.stringify({ data: { currentUser: { id: "i", name: "ä🔑" } } }));
+  const reply: Reply = async (response) => {
+    for (const byte of bytes) {
+      response.write(Buffer.of(byte));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    response.end();
+  };
+  const { client } = await against(t, [reply]);
+  t.is((await client.whoami()).name, "ä🔑");
+});
+
+test("what a server says of an error is told as far as somebody would read it", async (t) => {
+  const errors = [{ message: "x".repeat(10_000_000), extensions: { code: "FORBIDDEN", hint: "y".repeat(10_000) } }];
+  const { client } = await against(t, [json(200, { data: null, errors })]);
+  const error = await client.whoami().catch((reason: unknown) => reason);
+  t.like(error, { code: "FORBIDDEN", message: `${"x".repeat(1_000)}…`, hint: `${"y".repeat(1_000)}…` });
+});
+
+test("a list whose pages lead nowhere ends with an error", async (t) => {
+  const page = (nodes: unknown[], endCursor: string) =>
+    json(200, { data: { userCredentials: { nodes, pageInfo: { hasNextPage: true, endCursor } } } });
+  for (const pages of [
+    [page([{ id: "a" }], "x"), page([{ id: "b" }], "x")],
+    [page([{ id: "a" }], "x"), page([], "y")],
+  ]) {
+    const { client } = await against(t, pages);
+    const listing = async () => {
+      for await (const one of client.list()) t.truthy(one.id);
+    };
+    t.is(await code(listing()), "NO_KEYROW");
+  }
 });
 
 test("a pause before another attempt ends with the signal", async (t) => {

@@ -63,3 +63,35 @@ test("what is described is what was asked for", async (t) => {
   const { stdout, exitCode } = await against(t, answer([row("node", "options")]), "describe", "github/deploy");
   t.deepEqual([stdout, exitCode], ["", 3]);
 });
+
+test("a name or a message of many MB does not flood who reads the error", async (t) => {
+  const name = "n".repeat(5_000_000);
+  for (const body of [
+    answer([row("github", name), row("github", name)]),
+    answer([row("github", name, null)]),
+    JSON.stringify({ errors: [{ message: name }] }),
+  ]) {
+    const { stderr } = await against(t, body, "run", "--only", "github/*", "--", "env");
+    t.regex(stderr, /^error: /);
+    t.true(stderr.length < 20_000, `${stderr.length}`);
+  }
+});
+
+test("a list that never ends is given up", async (t) => {
+  let page = 0;
+  const site = await startSite((_request, response) => {
+    page += 1;
+    const nodes = Array.from({ length: 10_000 }, () => row("a", "b"));
+    response.end(answer(nodes, { pageInfo: { hasNextPage: true, endCursor: `${page}` } }));
+  });
+  t.teardown(() => site.stop());
+  const { stderr, exitCode } = await keyrow(["list"], { env: { KEYROW_URL: site.origin, KEYROW_TOKEN: "t" } });
+  t.regex(stderr, /^error: there are more than 100,000 credentials\nhint: list those of one workspace/);
+  t.deepEqual([exitCode, page], [1, 11]);
+});
+
+test("a file without an end is read no further than it could be used", async (t) => {
+  const given = await against(t, "", "import", "/dev/zero", "--provider", "app");
+  t.is(given.stderr, "error: the file has more than 16 MiB\n");
+  t.like(await against(t, "", "list", "--cacert", "/dev/zero"), { exitCode: 2 });
+});

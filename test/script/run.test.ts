@@ -1,6 +1,6 @@
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
@@ -93,6 +93,23 @@ test("a project's file chooses where the command line does not, and names neithe
     const { stderr, exitCode } = await as("run", ...show);
     t.regex(stderr, /^error: \.keyrow\.json can't be used; look at: .*\nhint: /);
     t.is(exitCode, 2);
+  }
+});
+
+test("a project's file that is none, or has no end, is refused at once", async (t) => {
+  const { as, cwd } = await somebody("p/n");
+  const file = join(cwd, ".keyrow.json");
+  for (const [make, what] of [
+    [() => symlinkSync("/dev/zero", file), "is not a file"],
+    [() => execFileSync("mkfifo", [file]), "is not a file"],
+    [() => mkdirSync(file), "is not a file"],
+    [() => writeFileSync(file, " ".repeat(300_000)), "is too large"],
+  ] as const) {
+    make();
+    const { stderr, exitCode } = await as("run", ...show);
+    t.true(stderr.startsWith(`error: .keyrow.json ${what}\nhint: its form: `), stderr);
+    t.is(exitCode, 2);
+    rmSync(file, { recursive: true });
   }
 });
 

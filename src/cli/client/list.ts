@@ -1,4 +1,3 @@
-import type { Credential } from "../../client.ts";
 import { examples, print } from "../command.ts";
 import { credentialCommand, open, type ScriptOptions, SERVER_HELP } from "../script.ts";
 
@@ -14,8 +13,8 @@ export const list = credentialCommand("list", "Lists the credentials that you ma
   .addHelpText("after", SERVER_HELP)
   .action(async (options: ScriptOptions) => {
     const { client, workspace } = await open(options);
-    const found: Credential[] = [];
-    for await (const one of client.list({ workspace })) found.push(one);
+    const { listAll } = await import("../../script/listed.ts");
+    const found = await listAll(client, workspace);
     const { printableJson } = await import("../../printable.ts");
     const { credentialTable } = await import("../../script/table.ts");
     if (options.json) print(printableJson(found));
