@@ -2,6 +2,7 @@ import type { Cipher } from "../cipher/cipher.ts";
 import type { Config } from "../config.ts";
 import { printableJson } from "../printable.ts";
 import { ADMIN_DATABASE, command, end, examples, print } from "./command.ts";
+import { printValue } from "./value.ts";
 
 const CREDENTIAL = "<provider/name>";
 const WHICH = "which one; the first slash parts provider and name";
@@ -61,7 +62,7 @@ const get = command("get", "Prints the value of a SYSTEM credential, on the reco
   )
   .addHelpText(
     "after",
-    "\nA newline follows on a terminal alone. The activity log has the login that asked, before the value is opened.",
+    "\nA newline follows on a terminal alone, which gets no value that would steer it. The activity log has the login that asked, before the value is opened.",
   )
   .addHelpText("after", ADMIN_DATABASE + KEYS)
   .action(async (text: string) => {
@@ -69,7 +70,7 @@ const get = command("get", "Prints the value of a SYSTEM credential, on the reco
     const which = parseCredentialName(text);
     const { getSystem } = await import("../system/credentials.ts");
     const value = await withKeys((config, cipher) => getSystem(config, cipher, which));
-    process.stdout.write(process.stdout.isTTY ? `${value}\n` : value);
+    await printValue(value);
   });
 
 const list = command("list", "Lists the SYSTEM credentials, without their values.")

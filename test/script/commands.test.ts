@@ -93,6 +93,23 @@ onTerminal("on a terminal set asks for the value, hidden, and get ends with a ne
   t.is((await as(["get", "p/n"])).exitCode, 0);
 });
 
+onTerminal("on a terminal get and export print no value that would steer it", async (t) => {
+  const { env, as } = await somebody();
+  await as(["set", "p/n"], "a\u001b]0;pwned\u0007b");
+  for (const args of [
+    ["get", "p/n"],
+    ["export", "--only", "p/*"],
+  ]) {
+    const { shown, exitCode } = await typeInto(args, env, "nothing", "");
+    t.regex(shown, /^error: the value holds characters that would steer your terminal\r\nhint: pipe it/);
+    t.is(exitCode, 1);
+    t.true((await as(args)).stdout.includes("\u001b"), "elsewhere it is as it is");
+  }
+  t.is((await typeInto(["get", "p/n", "--json"], env, "nothing", "")).exitCode, 0);
+  await as(["set", "p/n", "--exact"], "a\tb\r\nc\n");
+  t.is((await typeInto(["get", "p/n"], env, "nothing", "")).exitCode, 0);
+});
+
 test("a workspace's credentials are reached by its id and by its name", async (t) => {
   const { id, as } = await somebody();
   const workspace = await makeWorkspace(server.database, { [id]: "ADMIN" });

@@ -1,6 +1,7 @@
 import { Option } from "commander";
 import { examples, several } from "../command.ts";
 import { credentialCommand, type ScriptOptions, SERVER_HELP } from "../script.ts";
+import { printSecret } from "../value.ts";
 import { VARIABLES_HELP } from "./run.ts";
 
 interface ExportOptions extends ScriptOptions {
@@ -37,5 +38,5 @@ export const exported = credentialCommand(
     const { writeVariables } = await import("../../script/formats.ts");
     const choice = await readChoice(options);
     const variables = await readVariables(await connect(options), choice);
-    process.stdout.write(await writeVariables(variables, options.json ? "json" : options.format));
+    await printSecret(await writeVariables(variables, options.json ? "json" : options.format));
   });

@@ -1,5 +1,6 @@
 import { examples, print } from "../command.ts";
 import { CREDENTIAL, credentialCommand, open, type ScriptOptions, SERVER_HELP, WHICH } from "../script.ts";
+import { printValue } from "../value.ts";
 
 /** `keyrow get`: a value and nothing else. */
 export const get = credentialCommand("get", "Prints the value of a credential, on the record.")
@@ -12,7 +13,7 @@ export const get = credentialCommand("get", "Prints the value of a credential, o
       ["keyrow get tls/key --workspace acme > key.pem", "every byte as it is"],
     ),
   )
-  .addHelpText("after", "\nA newline follows on a terminal alone.")
+  .addHelpText("after", "\nA newline follows on a terminal alone, which gets no value that would steer it.")
   .addHelpText("after", SERVER_HELP)
   .action(async (credential: string, options: ScriptOptions) => {
     const { client, workspace } = await open(options);
@@ -21,5 +22,5 @@ export const get = credentialCommand("get", "Prints the value of a credential, o
       const { printableJson } = await import("../../printable.ts");
       return print(printableJson({ credential, value }));
     }
-    process.stdout.write(process.stdout.isTTY ? `${value}\n` : value);
+    await printValue(value);
   });
