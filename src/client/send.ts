@@ -2,6 +2,7 @@ import { KeyrowError } from "../errors.ts";
 import { documents } from "./documents.ts";
 import { type AnsweredError, answeredError, noAnswer, unreachable, wasNeverSent } from "./failure.ts";
 import type { Operations } from "./generated.ts";
+import { isLoopback } from "./loopback.ts";
 
 /** How a client reaches its server. */
 export interface ClientOptions {
@@ -193,13 +194,4 @@ function addressOf({ url, allowHttp = false }: ClientOptions): string {
   address.hash = "";
   if (address.pathname === "/") address.pathname = "/graphql";
   return address.href;
-}
-
-function isLoopback(hostname: string): boolean {
-  return (
-    hostname === "localhost" ||
-    hostname.endsWith(".localhost") ||
-    hostname === "[::1]" ||
-    /^127(\.\d+){3}$/.test(hostname)
-  );
 }

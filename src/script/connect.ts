@@ -1,3 +1,4 @@
+import { isLoopback } from "../client/loopback.ts";
 import { type Client, keyrow } from "../client.ts";
 import { KeyrowError } from "../errors.ts";
 import { UUID } from "../uuid.ts";
@@ -43,7 +44,7 @@ export async function connect(options: ConnectOptions): Promise<Client> {
 
 /** A client of a server: through the proxy that the environment names, and trusting the authority that `cacert` has. */
 export async function clientOf({ url, token, allowHttp }: Login, options: ConnectOptions): Promise<Client> {
-  const through = await fetchFor(options.cacert);
+  const through = await fetchFor(url, options.cacert);
   return keyrow({
     url,
     token,
@@ -62,12 +63,16 @@ function secondsOf(text = "30"): number {
 }
 
 /** Another `fetch` where one is needed: Node's own knows neither proxies nor another authority. */
-async function fetchFor(cacert: string | undefined): Promise<typeof fetch | undefined> {
+async function fetchFor(url: string, cacert: string | undefined): Promise<typeof fetch | undefined> {
   if (cacert === undefined && !namesProxy()) return undefined;
   const ca = cacert === undefined ? undefined : await authority(cacert);
   const undici = await import("undici");
   const tls = ca === undefined ? {} : { ca };
-  const dispatcher = new undici.EnvHttpProxyAgent({ connect: tls, requestTls: tls, proxyTls: tls });
+  // To a proxy this machine's loopback is its own, and plain http would hand it the token.
+  const dispatcher =
+    URL.canParse(url) && isLoopback(new URL(url).hostname)
+      ? new undici.Agent({ connect: tls })
+      : new undici.EnvHttpProxyAgent({ connect: tls, requestTls: tls, proxyTls: tls });
   const through = (url: string, init: object) => undici.fetch(url, { ...init, dispatcher });
   // Its types and those of Node differ in what is not used here.
   return through as unknown as typeof fetch;

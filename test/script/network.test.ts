@@ -40,6 +40,34 @@ test("requests go through the proxy that the usual variables name, unless NO_PRO
   t.is(tunnels.length, 2);
 });
 
+test("what goes to this machine itself goes through no proxy, which would read the token", async (t) => {
+  const asked: string[] = [];
+  const proxy = createPlain((request, response) => {
+    asked.push(`proxy: ${request.url}`);
+    response.end();
+  }).on("connect", ({ url }, socket) => {
+    asked.push(`proxy: ${url}`);
+    socket.destroy();
+  });
+  const answer = JSON.stringify({ data: { currentUser: { id: "i", name: "Ana" } } });
+  const port = await listening(
+    t,
+    createPlain(({ headers }, response) => {
+      asked.push(headers.authorization ?? "");
+      response.end(answer);
+    }),
+  );
+  const through = `http://127.0.0.1:${await listening(t, proxy)}`;
+  const proxies = { HTTP_PROXY: through, http_proxy: through, HTTPS_PROXY: through, NODE_USE_ENV_PROXY: "1" };
+  for (const url of [`http://127.0.0.1:${port}`, `http://localhost:${port}`]) {
+    const env = { ...proxies, KEYROW_URL: url, KEYROW_TOKEN: "t" };
+    t.like(await keyrow(["whoami"], { env }), { exitCode: 0 });
+  }
+  const env = { ...proxies, KEYROW_URL: `https://localhost:${await secure(t)}`, KEYROW_TOKEN: "t" };
+  t.like(await keyrow(["whoami", "--cacert", cert], { env }), { exitCode: 0 });
+  t.deepEqual(asked, ["Bearer t", "Bearer t"]);
+});
+
 test("a server that says nothing is given up after --timeout", async (t) => {
   const port = await listening(
     t,
