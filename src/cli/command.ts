@@ -27,6 +27,14 @@ export async function configuration(): Promise<Config> {
   return readConfig();
 }
 
+/** Adds to a command that values pass through: nothing is done where Node itself would print them. */
+export function unprinted(it: Command, section: "stream" | "child_process" = "stream"): Command {
+  return it.hook("preAction", async () => {
+    const { refuseDebugOf } = await import("../script/environment.ts");
+    refuseDebugOf(section);
+  });
+}
+
 /** A line on standard output. */
 export function print(text: string): void {
   process.stdout.write(`${text}\n`);

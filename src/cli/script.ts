@@ -1,5 +1,7 @@
 import { type Command, Option } from "commander";
-import { command } from "./command.ts";
+import { parseWhich } from "../client/names.ts";
+import { KeyrowError } from "../errors.ts";
+import { command, unprinted } from "./command.ts";
 
 /** What every command for scripts may be told. */
 export interface ScriptOptions {
@@ -10,9 +12,6 @@ export interface ScriptOptions {
   readonly workspace?: string;
 }
 
-export const CREDENTIAL = "<provider/name>";
-export const WHICH = "which one; the first slash parts provider and name";
-
 /** A command that is a client of a server. */
 export function scriptCommand(name: string, description: string): Command {
   return reaching(command(name, description).option("--json", "as JSON", false));
@@ -20,7 +19,7 @@ export function scriptCommand(name: string, description: string): Command {
 
 /** Adds how a server is reached. */
 function reaching(it: Command): Command {
-  return it
+  return unprinted(it)
     .option("--cacert <file>", "the authority that signed the server's certificate, as PEM")
     .option("--timeout <seconds>", "how long one request may take", "30")
     .addOption(new Option("--allow-http", "send the token in the clear to another machine"));
@@ -29,6 +28,30 @@ function reaching(it: Command): Command {
 /** One that names credentials, one's own or a workspace's. */
 export function credentialCommand(name: string, description: string): Command {
   return ofWorkspace(scriptCommand(name, description));
+}
+
+/** One about a credential, which has to look like one before anything is asked. */
+export function oneCredentialCommand(name: string, description: string): Command {
+  return credentialCommand(name, description).argument(
+    "<provider/name>",
+    "which one; the first slash parts provider and name",
+    named,
+  );
+}
+
+/** Collects patterns of credentials, or whole names of them. */
+export function patterns(word: string, before: readonly string[] = []): string[] {
+  return [...before, named(word)];
+}
+
+function named(word: string): string {
+  try {
+    parseWhich(word);
+    return word;
+  } catch (error) {
+    const { message, hint = "" } = error as KeyrowError;
+    throw new KeyrowError("USAGE", { message, hint });
+  }
 }
 
 /** One that prints nothing of its own. */

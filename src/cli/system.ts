@@ -1,7 +1,7 @@
 import type { Cipher } from "../cipher/cipher.ts";
 import type { Config } from "../config.ts";
 import { printableJson } from "../printable.ts";
-import { ADMIN_DATABASE, command, end, examples, print } from "./command.ts";
+import { ADMIN_DATABASE, command, end, examples, print, unprinted } from "./command.ts";
 import { printValue } from "./value.ts";
 
 const CREDENTIAL = "<provider/name>";
@@ -115,9 +115,8 @@ const rm = command("rm", "Deletes a SYSTEM credential, on the record.")
   });
 
 /** `keyrow system`: the credentials that have no API. */
-export const system = command(
-  "system",
-  "SYSTEM credentials, which have no API: set, get, list and rm, for a DB admin where the keys are.",
+export const system = unprinted(
+  command("system", "SYSTEM credentials, which have no API: set, get, list and rm, for a DB admin where the keys are."),
 )
   .helpCommand(false)
   .addHelpText(

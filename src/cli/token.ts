@@ -1,7 +1,7 @@
 import type { TokenAction } from "../client.ts";
 import { UUID } from "../uuid.ts";
-import { command, examples, print, several } from "./command.ts";
-import { open, type ScriptOptions, SERVER_HELP, scriptCommand } from "./script.ts";
+import { command, examples, print } from "./command.ts";
+import { open, patterns, type ScriptOptions, SERVER_HELP, scriptCommand } from "./script.ts";
 
 interface CreateOptions extends ScriptOptions {
   readonly only?: string[];
@@ -11,7 +11,7 @@ interface CreateOptions extends ScriptOptions {
 }
 
 const create = scriptCommand("create", "Makes a token that may do less than yours. It is printed once.")
-  .option("--only <pattern>", "which credentials, as in 'github/*'; may stand several times", several)
+  .option("--only <pattern>", "which credentials, as in 'github/*'; may stand several times", patterns)
   .option("--actions <actions>", "what it may do: read, reveal and write, with commas between them")
   .option("--workspace <id or name>", "the one workspace whose credentials they are")
   .option("--expires <duration>", "how long it is valid: a number with s, m, h or d; never longer than yours", "1h")

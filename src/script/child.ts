@@ -2,7 +2,7 @@ import { constants } from "node:os";
 import { isatty } from "node:tty";
 import { execa } from "execa";
 import { KeyrowError } from "../errors.ts";
-import { childEnvironment, printsChildren } from "./environment.ts";
+import { childEnvironment } from "./environment.ts";
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const;
 
@@ -12,9 +12,6 @@ export async function runWith(
   variables: ReadonlyMap<string, string>,
   keepToken: boolean,
 ): Promise<number> {
-  if (printsChildren()) {
-    throw new KeyrowError("USAGE", { message: "NODE_DEBUG would print the values.", hint: "Unset it." });
-  }
   for (const [name, value] of variables) {
     if (value.includes("\0")) {
       throw new KeyrowError("VALIDATION", { message: `The value of ${name} holds NUL, which no environment can.` });

@@ -1,5 +1,6 @@
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { KeyrowError } from "../errors.ts";
 
 /** What commands for scripts read of the environment, which the server's settings don't know. */
 export const scriptVariables = {
@@ -32,9 +33,13 @@ export function alreadySet(variable: string, env: Environment = process.env): st
   return env[variable] || undefined;
 }
 
-/** Whether Node prints the environment of each process that it starts. */
-export function printsChildren({ NODE_DEBUG = "" }: Environment = process.env): boolean {
-  return /child_process|\*/i.test(NODE_DEBUG);
+/** Refuses to go on where Node itself would print what passes through it, as `NODE_DEBUG` tells it to. Throws USAGE. */
+export function refuseDebugOf(
+  section: "stream" | "child_process",
+  { NODE_DEBUG = "" }: Environment = process.env,
+): void {
+  if (!NODE_DEBUG.toLowerCase().includes(section) && !NODE_DEBUG.includes("*")) return;
+  throw new KeyrowError("USAGE", { message: `NODE_DEBUG would print values (${section}).`, hint: "Unset it." });
 }
 
 /** The environment of a child with these variables, and without the token that fetched them unless it is wanted. */

@@ -1,17 +1,20 @@
-import { createReadStream } from "node:fs";
-import { access, constants } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { KeyrowError } from "../errors.ts";
 import { readAtMost } from "../read-at-most.ts";
 
-/** A file to read; throws USAGE where it can't be read. */
+/** A file to read, or standard input where it is `-`; throws USAGE where it can't be read. */
 export async function openFile(path: string): Promise<Readable> {
+  if (path === "-") return process.stdin;
+  let handle: FileHandle | undefined;
   try {
-    await access(path, constants.R_OK);
-    return createReadStream(path);
+    handle = await open(path);
+    if (!(await handle.stat()).isDirectory()) return handle.createReadStream();
   } catch (cause) {
-    throw unreadable(cause);
+    throw unreadable((cause as NodeJS.ErrnoException).code);
   }
+  await handle.close();
+  throw unreadable("EISDIR");
 }
 
 // KEYROW_MAX_BODY lets no server take more.
@@ -22,18 +25,18 @@ const MOST_MIB = 16;
  * LIMIT_EXCEEDED beyond 16 MiB, without reading on.
  */
 export async function readText(path: string): Promise<string> {
+  const input = await openFile(path);
   try {
-    const bytes = await readAtMost(path === "-" ? process.stdin : createReadStream(path), MOST_MIB * 1024 ** 2);
+    const bytes = await readAtMost(input, MOST_MIB * 1024 ** 2);
     if (bytes !== undefined) return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
     throw new KeyrowError("LIMIT_EXCEEDED", { message: `The file has more than ${MOST_MIB} MiB.` });
   } catch (cause) {
     if (cause instanceof KeyrowError) throw cause;
     if (cause instanceof TypeError) throw new KeyrowError("VALIDATION", { message: "The file is not UTF-8." });
-    throw unreadable(cause);
+    throw unreadable((cause as NodeJS.ErrnoException).code);
   }
 }
 
-function unreadable(cause: unknown): KeyrowError {
-  const { code } = cause as NodeJS.ErrnoException;
+function unreadable(code: string | undefined): KeyrowError {
   return new KeyrowError("USAGE", { message: `The file can't be read (${code}).`, hint: "Look at its path and mode." });
 }

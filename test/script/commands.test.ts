@@ -3,6 +3,7 @@ import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "ava";
 import { makeTemporaryDirectory } from "../helpers/cluster.ts";
+import { find } from "../helpers/grep.ts";
 import { asAdmin, makeUser, makeWorkspace, startTestServer, type TestServer } from "../helpers/server.ts";
 import { onTerminal, typeInto } from "../helpers/terminal.ts";
 import { keyrow } from "./command.ts";
@@ -140,7 +141,7 @@ const ends: Array<[title: string, args: string[], env: Record<string, string>, e
     5,
     /^error: the server can't be reached.*\nhint: /,
   ],
-  ["a name without a slash", ["get", "hunter2"], {}, 1, /^error: that is not the name of a credential\nhint: /],
+  ["a name without a slash", ["get", "hunter2"], {}, 2, /^error: that is not the name of a credential\nhint: /],
   ["plain http to another machine", ["list"], { KEYROW_URL: "http://keyrow.example.com" }, 1, /in the clear\nhint: /],
   ["a type that there is not", ["set", "p/n", "--type", "hunter2"], {}, 2, /^error: there is no such type\nhint: /],
   ["a value as an argument", ["set", "p/n", "hunter2"], {}, 2, /^error: too many arguments.*\n/],
@@ -150,6 +151,14 @@ const ends: Array<[title: string, args: string[], env: Record<string, string>, e
     {},
     2,
     /^error: the file can't be read \(ENOENT\)\n/,
+  ],
+  ["a directory", ["set", "p/n", "--file", "/tmp"], {}, 2, /^error: the file can't be read \(EISDIR\)\nhint: /],
+  [
+    "a pattern without a slash",
+    ["export", "--only", "hunter2"],
+    {},
+    2,
+    /^error: that is not the name of a credential\n/,
   ],
   ["no authority", ["list", "--cacert", "/dev/null"], {}, 2, /^error: the file of --cacert can't be read/],
 ];
@@ -175,19 +184,55 @@ test("get loads no dependency of the server, and of its own packages the parser 
   t.notRegex(stderr, /\/src\/(server|config|settings|database|cipher|token)\b/);
 });
 
+// What Node prints of itself, but for what is refused.
+const sections =
+  "http,http2,https,net,tls,fs,timer,module,esm,cluster,worker,undici,fetch,websocket,test_runner,crypto";
+
 test("no value and no token is in a debug log, an argument or an error", async (t) => {
   const { as, env } = await somebody();
-  await as(["set", "p/n"], "canary-value");
-  for (const args of [["list"], ["get", "p/n"], ["export", "--only", "p/*"]]) {
-    const { stderr } = await as(args, "", { NODE_DEBUG: "*", LOG_LEVEL: "trace" });
-    t.false(stderr.includes("canary-value"), args.join(" "));
-    t.false(stderr.includes(env.KEYROW_TOKEN), args.join(" "));
+  const value = `canary-${randomUUID()}`;
+  const talkative = { NODE_DEBUG: sections, LOG_LEVEL: "trace", XDG_CONFIG_HOME: directory };
+  for (const [args, input] of [
+    [["set", "p/n"], value],
+    [["rotate", "p/n"], value],
+    [["import", "-", "--provider", "q"], `A=${value}`],
+    [["login", server.url], env.KEYROW_TOKEN],
+    [["list"], ""],
+    [["get", "p/n"], ""],
+    [["export", "--only", "p/*"], ""],
+    [["run", "--only", "p/*", "--", "true"], ""],
+  ] as const) {
+    const { stderr, exitCode } = await as([...args], input, talkative);
+    t.is(exitCode, 0, stderr);
+    t.deepEqual(find([{ name: args[0], bytes: Buffer.from(stderr) }], value), []);
+    t.deepEqual(find([{ name: args[0], bytes: Buffer.from(stderr) }], env.KEYROW_TOKEN), []);
+    const hex = Buffer.from(value)
+      .toString("hex")
+      .replace(/..(?=.)/g, "$& ");
+    t.false(stderr.includes(hex), "as Node prints a buffer");
   }
-  // Node itself would print the environment of a child.
-  const { stderr, exitCode } = await as(["run", "--only", "p/*", "--", "true"], "", { NODE_DEBUG: "child_process" });
-  t.false(stderr.includes("canary-value"));
-  t.regex(stderr, /error: NODE_DEBUG would print the values/);
-  t.is(exitCode, 2);
+});
+
+test("where Node itself would print values, nothing is read, asked for or started", async (t) => {
+  const { as } = await somebody();
+  const ends: Array<[args: string[], NODE_DEBUG: string]> = [
+    ...["stream", "net,STREAM", "*"].map((section): [string[], string] => [["set", "p/n"], section]),
+    ...[
+      ["login", server.url],
+      ["import", "-"],
+      ["get", "p/n"],
+      ["token", "list"],
+      ["system", "set", "p/n"],
+    ].map((args): [string[], string] => [args, "stream"]),
+    [["run", "--only", "p/*", "--", "echo", "it started"], "child_process"],
+  ];
+  for (const [args, NODE_DEBUG] of ends) {
+    const { stdout, stderr, exitCode } = await as(args, "canary-value", { NODE_DEBUG });
+    t.regex(stderr, /^error: NODE_DEBUG would print values \((stream|child_process)\)$/m, args.join(" "));
+    t.false(stderr.includes("canary-value") || stderr.includes("63 61 6e 61 72 79"));
+    t.deepEqual([stdout, exitCode], ["", 2]);
+  }
+  t.deepEqual(await as(["list"]), { stdout: "", stderr: "there are no credentials\n", exitCode: 0 });
 });
 
 test("every command for scripts has a help with an example and its exit codes", async (t) => {

@@ -52,6 +52,7 @@ test("login keeps server and token for the user alone, and logout forgets them",
 test("a token is read from a file, and one that the server does not take is not kept", async (t) => {
   const { env, token, kept, home } = await somebody(t);
   writeFileSync(join(home, "token"), `${token}\n`);
+  t.like(await keyrow(["login", server.url, "--token-file", home], { env }), { stdout: "", exitCode: 2 });
   t.like(await keyrow(["login", server.url], { env, input: "nonsense" }), { stdout: "", exitCode: 4 });
   t.false(existsSync(kept));
   t.like(await keyrow(["login", server.url, token], { env }), { exitCode: 2 }, "never an argument");

@@ -121,7 +121,7 @@ test("the command starts only where every credential is there and has a variable
     [["--map", "GIT_HUB_DEPLOY=github/deploy", "--only", "git-hub/*"], 2, /would both be GIT_HUB_DEPLOY/],
     [["--map", "1A=a/b"], 2, /--map can't be read/],
     [["--map", "A=a/b", "--map", "A=a/c"], 2, /the variable A is mapped twice/],
-    [["--only", "hunter2"], 1, /not the name of a credential/],
+    [["--only", "hunter2"], 2, /not the name of a credential/],
     [[], 2, /no credentials are chosen/],
   ];
   for (const [args, exitCode, stderr] of ends) {

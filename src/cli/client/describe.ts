@@ -1,9 +1,8 @@
 import { examples, print } from "../command.ts";
-import { CREDENTIAL, credentialCommand, open, type ScriptOptions, SERVER_HELP, WHICH } from "../script.ts";
+import { oneCredentialCommand, open, type ScriptOptions, SERVER_HELP } from "../script.ts";
 
 /** `keyrow describe`: everything of a credential but its value. */
-export const describe = credentialCommand("describe", "Shows a credential without its value.")
-  .argument(CREDENTIAL, WHICH)
+export const describe = oneCredentialCommand("describe", "Shows a credential without its value.")
   .addHelpText("after", examples(["keyrow describe github/deploy", "its type, dates and mask"]))
   .addHelpText("after", SERVER_HELP)
   .action(async (credential: string, options: ScriptOptions) => {

@@ -1,6 +1,6 @@
 import { Option } from "commander";
 import { examples, several } from "../command.ts";
-import { credentialCommand, type ScriptOptions, SERVER_HELP } from "../script.ts";
+import { credentialCommand, patterns, type ScriptOptions, SERVER_HELP } from "../script.ts";
 import { printSecret } from "../value.ts";
 import { VARIABLES_HELP } from "./run.ts";
 
@@ -15,7 +15,7 @@ export const exported = credentialCommand(
   "export",
   "Prints the values of the chosen credentials as variables, on the record.",
 )
-  .option("--only <pattern>", "credentials to take, as in 'github/*'; may stand several times", several)
+  .option("--only <pattern>", "credentials to take, as in 'github/*'; may stand several times", patterns)
   .option("--map <VARIABLE=provider/name>", "a credential under a name of its own; may stand several times", several)
   .addOption(new Option("--format <format>", "how").choices(["dotenv", "json", "shell"]).default("dotenv"))
   .addHelpText(

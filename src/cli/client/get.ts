@@ -1,10 +1,9 @@
 import { examples, print } from "../command.ts";
-import { CREDENTIAL, credentialCommand, open, type ScriptOptions, SERVER_HELP, WHICH } from "../script.ts";
+import { oneCredentialCommand, open, type ScriptOptions, SERVER_HELP } from "../script.ts";
 import { printValue } from "../value.ts";
 
 /** `keyrow get`: a value and nothing else. */
-export const get = credentialCommand("get", "Prints the value of a credential, on the record.")
-  .argument(CREDENTIAL, WHICH)
+export const get = oneCredentialCommand("get", "Prints the value of a credential, on the record.")
   .addHelpText(
     "after",
     examples(

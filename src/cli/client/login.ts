@@ -38,9 +38,7 @@ async function readToken(file: string | undefined): Promise<string | undefined> 
   const { askHidden, readValue } = await import("../../system/input.ts");
   const { openFile } = await import("../../script/files.ts");
   const asked = file === undefined && process.stdin.isTTY;
-  const token = asked
-    ? await askHidden("Token")
-    : await readValue(file === undefined ? process.stdin : await openFile(file));
+  const token = asked ? await askHidden("Token") : await readValue(await openFile(file ?? "-"));
   if (token === undefined || /^[\x21-\x7e]+$/.test(token.trim())) return token?.trim();
   const { KeyrowError } = await import("../../errors.ts");
   throw new KeyrowError("USAGE", {

@@ -1,9 +1,8 @@
 import { end, examples, print } from "../command.ts";
-import { CREDENTIAL, credentialCommand, open, type ScriptOptions, SERVER_HELP, WHICH } from "../script.ts";
+import { oneCredentialCommand, open, type ScriptOptions, SERVER_HELP } from "../script.ts";
 
 /** `keyrow rm`: gone; the log keeps that it was. */
-export const rm = credentialCommand("rm", "Deletes a credential, on the record.")
-  .argument(CREDENTIAL, WHICH)
+export const rm = oneCredentialCommand("rm", "Deletes a credential, on the record.")
   .option("-y, --yes", "don't ask", false)
   .addHelpText("after", examples(["keyrow rm github/deploy --yes", "gone; the log keeps that it was"]))
   .addHelpText("after", "\nOn a terminal it asks first.")

@@ -1,5 +1,5 @@
-import { examples, several } from "../command.ts";
-import { type ScriptOptions, SERVER_HELP, silentCommand } from "../script.ts";
+import { examples, several, unprinted } from "../command.ts";
+import { patterns, type ScriptOptions, SERVER_HELP, silentCommand } from "../script.ts";
 
 interface RunOptions extends ScriptOptions {
   readonly only?: string[];
@@ -12,9 +12,12 @@ export const VARIABLES_HELP =
   '\ngithub/deploy becomes GITHUB_DEPLOY: what is neither letter nor digit is an underscore. A credential of --map has\nthe names given there alone. Where neither option is given, .keyrow.json in the working directory says what to\ntake: { "only": ["github/*"], "map": { "GITHUB_TOKEN": "github/deploy" }, "workspace": "acme" }.\nA pattern skips what is revoked; all are revealed by one request, on the record. A variable that tells programs what to\ndo, as NODE_OPTIONS or GIT_SSH_COMMAND, is taken where --map names it, and refused otherwise.';
 
 /** `keyrow run`: a command with credentials in its environment. */
-export const run = silentCommand("run", "Runs a command with the chosen credentials as environment variables.")
+export const run = unprinted(
+  silentCommand("run", "Runs a command with the chosen credentials as environment variables."),
+  "child_process",
+)
   .argument("<command...>", "the command and its arguments, after --")
-  .option("--only <pattern>", "credentials to take, as in 'github/*'; may stand several times", several)
+  .option("--only <pattern>", "credentials to take, as in 'github/*'; may stand several times", patterns)
   .option("--map <VARIABLE=provider/name>", "a credential under a name of its own; may stand several times", several)
   .option("--keep-token", "leave KEYROW_TOKEN in the command's environment", false)
   .passThroughOptions()

@@ -1,6 +1,6 @@
 import type { Credential, CredentialType } from "../../client.ts";
 import { end, examples, print } from "../command.ts";
-import { CREDENTIAL, credentialCommand, open, type ScriptOptions, SERVER_HELP, WHICH } from "../script.ts";
+import { oneCredentialCommand, open, type ScriptOptions, SERVER_HELP } from "../script.ts";
 
 interface SetOptions extends ScriptOptions {
   readonly file?: string;
@@ -14,11 +14,10 @@ const VALUE_HELP =
   "\nOn a terminal it asks for one line, hidden; else the value is standard input or the file, less one newline at its\nend unless --exact is given. A value has 1 byte to 64 KiB of UTF-8.";
 
 /** `keyrow set`: a credential and its value, whether it exists or not. */
-export const set = credentialCommand(
+export const set = oneCredentialCommand(
   "set",
   "Creates a credential, or gives it a new value. The value is never an argument.",
 )
-  .argument(CREDENTIAL, WHICH)
   .option("--file <file>", "read the value from a file")
   .option("--exact", "keep a newline at the value's end", false)
   .option("--type <type>", "API_KEY, PASSWORD and so on; a new one is a SECRET where nobody says")
@@ -51,11 +50,10 @@ export const set = credentialCommand(
   });
 
 /** `keyrow rotate`: a new value for what is there. */
-export const rotate = credentialCommand(
+export const rotate = oneCredentialCommand(
   "rotate",
   "Gives a credential that is there a new value. The value is never an argument.",
 )
-  .argument(CREDENTIAL, WHICH)
   .option("--file <file>", "read the value from a file")
   .option("--exact", "keep a newline at the value's end", false)
   .option("--expires <date>", "a day or time, as in 2030-01-31 or 2030-01-31T18:00:00Z, or never")
@@ -74,11 +72,10 @@ export const rotate = credentialCommand(
   });
 
 /** `keyrow revoke`: never revealed again, until it has a new value. */
-export const revoke = credentialCommand(
+export const revoke = oneCredentialCommand(
   "revoke",
   "Revokes a credential: it is not revealed again until it has a new value.",
 )
-  .argument(CREDENTIAL, WHICH)
   .addHelpText("after", examples(["keyrow revoke github/deploy", "at once, for everybody"]))
   .addHelpText("after", SERVER_HELP)
   .action(async (credential: string, options: ScriptOptions) => {
@@ -93,12 +90,10 @@ async function tell(what: string, { id, provider, name }: Credential, json: bool
 
 async function valueFor(credential: string, { file, exact }: SetOptions): Promise<string | undefined> {
   const { askValue, readValue } = await import("../../system/input.ts");
-  if (file !== undefined) {
-    const { openFile } = await import("../../script/files.ts");
-    return readValue(await openFile(file), exact);
-  }
   const { printable } = await import("../../printable.ts");
-  return process.stdin.isTTY ? askValue(printable(credential)) : readValue(process.stdin, exact);
+  if (file === undefined && process.stdin.isTTY) return askValue(printable(credential));
+  const { openFile } = await import("../../script/files.ts");
+  return readValue(await openFile(file ?? "-"), exact);
 }
 
 const types = ["API_KEY", "OAUTH_TOKEN", "ACCESS_TOKEN", "SECRET", "PASSWORD", "CUSTOM"] as const;
