@@ -104,15 +104,19 @@ export function createReveal(send: Send) {
     for (let start = 0; start < all.length; start += BATCH) await run(send, all.slice(start, start + BATCH));
   }
 
-  return (text: string, workspace: string | undefined, signal: AbortSignal | undefined): Promise<string> =>
-    new Promise((resolve, reject) => {
+  return (text: string, workspace: string | undefined, signal: AbortSignal | undefined): Promise<string> => {
+    const settled = new AbortController();
+    const value = new Promise<string>((resolve, reject) => {
       signal?.throwIfAborted();
       const which = parseWhich(text);
       // Who gives up does not wait for the others.
-      signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
+      signal?.addEventListener("abort", () => reject(signal.reason), { once: true, signal: settled.signal });
       if (waiting.length === 0) setTimeout(flush, 0);
       waiting.push({ which, workspace, signal, resolve, reject });
     });
+    // A signal may live as long as the program: it keeps nothing of what is over.
+    return value.finally(() => settled.abort());
+  };
 }
 
 async function run(send: Send, batch: readonly Waiting[]): Promise<void> {

@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { getEventListeners } from "node:events";
 import test from "ava";
 import { type Client, type ErrorCode, KeyrowError, keyrow } from "../../src/client.ts";
 import { asAdmin, makeUser, makeWorkspace, startTestServer, type TestServer } from "../helpers/server.ts";
@@ -167,6 +168,16 @@ test("errors are those of the catalogue", async (t) => {
   ];
   for (const [code, promise] of cases) t.is((await failure(promise)).code, code);
   t.is((await failure(client.rotate("p/none", { value: "v" }))).status, 404);
+});
+
+test("a signal keeps nothing of the calls that are over", async (t) => {
+  const { client } = await somebody();
+  await client.set({ credential: "p/n", value: "v" });
+  const { signal } = new AbortController();
+  for (let call = 0; call < 3; call++) await client.get("p/n", { signal });
+  await Promise.all(Array.from({ length: 40 }, () => client.get("p/n", { signal })));
+  t.is((await failure(client.get("p/none", { signal }))).code, "NOT_FOUND");
+  t.is(getEventListeners(signal, "abort").length, 0);
 });
 
 test("who gives up gets the signal's reason, and the others their values", async (t) => {
