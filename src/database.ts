@@ -1,15 +1,13 @@
 import pg from "pg";
+import { withLoginDefaults } from "./login-defaults.ts";
 
 /** A pool of the server's login; `options` are pg's. */
 export function createPool(connectionString: string, options: pg.PoolConfig = {}): pg.Pool {
   const pool = new pg.Pool({
-    connectionString,
+    ...withLoginDefaults(connectionString),
     max: 20,
     connectionTimeoutMillis: 10_000,
     keepAlive: true,
-    // Short queries all: planning for JIT costs more than it saves.
-    // What the login's own defaults say must not count: whoever has its password can change them.
-    options: "-c jit=off -c default_transaction_read_only=off -c row_security=on",
     application_name: "keyrow",
     // Queries are written as they come, without waiting for the answer to the one before.
     pipeline: true,

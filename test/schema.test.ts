@@ -47,6 +47,13 @@ const rules: Record<string, Rule> = {
     offenders: `select name from (${tables}) t where relkind in ('v', 'm')`,
     breach: "create view public.breach as select 1; alter view public.breach owner to keyrow_owner",
   },
+  "every backslash in a function stands in E'': elsewhere the asking session says what it means": {
+    offenders: `select name from (${functions}) p
+      where pg_get_userbyid(proowner) like 'keyrow\\_%'
+        and position('\\' in regexp_replace(prosrc, 'E''[^'']*''', '', 'g')) > 0`,
+    breach: `create function keyrow.breach() returns boolean language sql as $$ select 'a' ~ '\\w' $$;
+      alter function keyrow.breach() owner to keyrow_owner`,
+  },
   "every policy has a comment": {
     offenders: `select name from (${policies}) p where obj_description(oid, 'pg_policy') is null`,
     breach: "create policy breach on public.users to keyrow_user using (false)",

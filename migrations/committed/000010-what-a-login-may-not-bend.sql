@@ -1,0 +1,194 @@
+--! Previous: sha1:145869620e67600ad719ce6b01f76d52544c3b7b
+--! Hash: sha1:16d816f26459df3826b5ce810bc3c1ed1f4c3669
+--! Message: what a login may not bend
+
+--! split: 1-current.sql
+-- Limits mean the same in every session, whatever it makes of backslashes.
+--! Included functions/limits.sql
+-- What a token may do, where that is less than its user may. The setting keyrow.limits holds the limits of a request, all
+-- of which must hold; docs/tokens.md says what they mean. Restrictive policies ask these functions, once per statement;
+-- who has no limits pays for one call. Their bodies are read in the session of whoever asks, so backslashes stand in E'':
+-- elsewhere they mean what standard_conforming_strings says.
+alter default privileges revoke execute on functions from public;
+
+create or replace function keyrow.is_limit(value jsonb) returns boolean
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $function$
+declare
+  credentials jsonb := value -> 'credentials';
+  actions jsonb := value -> 'actions';
+  workspace jsonb := value -> 'workspace';
+  token jsonb := value -> 'token';
+  uuid constant text := '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
+begin
+  -- One after the other: what looks into an object or an array raises where there is none.
+  if jsonb_typeof(value) is distinct from 'object' then
+    return false;
+  end if;
+  if value - array['credentials', 'actions', 'workspace', 'token'] <> '{}'
+    or jsonb_typeof(credentials) <> 'array'
+    or jsonb_typeof(actions) <> 'array'
+    or jsonb_typeof(workspace) <> 'string'
+    or jsonb_typeof(token) <> 'string'
+  then
+    return false;
+  end if;
+  if jsonb_array_length(credentials) > 100 or jsonb_array_length(actions) > 3 then
+    return false;
+  end if;
+  return not exists (
+      select from jsonb_array_elements(credentials) pattern
+      where jsonb_typeof(pattern) <> 'string'
+        -- Control characters separate what is compared.
+        or pattern #>> '{}' !~ E'^[^/\\u0001-\\u001f\\u007f-\\u009f]{1,100}/[^\\u0001-\\u001f\\u007f-\\u009f]{1,255}$')
+    and not exists (
+      select from jsonb_array_elements(actions) action where action not in ('"read"', '"reveal"', '"write"'))
+    and (workspace is null or workspace #>> '{}' ~* uuid)
+    and (token is null or token #>> '{}' ~* uuid);
+end
+$function$;
+comment on function keyrow.is_limit(jsonb) is
+  'Whether a limit can be understood: an object of `credentials` (patterns `provider/name`), `actions`, `workspace` and `token`.';
+-- keyrow_admin makes machines, whose table asks it.
+grant execute on function keyrow.is_limit(jsonb) to keyrow_user, keyrow_reveal, keyrow_admin;
+
+create or replace function keyrow.said_limits() returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $function$
+declare
+  said text := nullif(current_setting('keyrow.limits', true), '');
+  claims jsonb;
+  limits jsonb;
+begin
+  if said = 'none' then
+    return null;
+  end if;
+  if said is not null then
+    limits := said::jsonb;
+  else
+    claims := nullif(current_setting('request.jwt.claims', true), '')::jsonb;
+    if claims is null then
+      -- Where nobody asks, nobody's token has limits, and no policy for a request lets anything be seen.
+      if public.current_user_id() is null then
+        return null;
+      end if;
+      raise exception 'the limits of the token are not set'
+        using errcode = 'invalid_authorization_specification', hint = 'set keyrow.limits: none, or an array of limits';
+    end if;
+    if jsonb_typeof(claims) = 'object' and not claims ? 'keyrow' then
+      return null;
+    end if;
+    limits := claims -> 'keyrow';
+    if jsonb_typeof(limits) = 'object' then
+      limits := jsonb_build_array(limits);
+    end if;
+  end if;
+  if jsonb_typeof(limits) = 'array' then
+    if jsonb_array_length(limits) between 1 and 32
+      and not exists (select from jsonb_array_elements(limits) one where not keyrow.is_limit(one))
+    then
+      return limits;
+    end if;
+  end if;
+  raise exception 'the limits of the token can''t be understood' using errcode = 'invalid_authorization_specification';
+end
+$function$;
+comment on function keyrow.said_limits() is
+  'The limits that the asking token says, all of which must hold: keyrow.limits, or where that is unset the claim `keyrow` of request.jwt.claims. Null: none. Raises where they are not set, or can''t be understood.';
+grant execute on function keyrow.said_limits() to keyrow_user, keyrow_reveal;
+
+create or replace function keyrow.limits() returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $function$
+declare
+  said constant jsonb := keyrow.said_limits();
+  given constant jsonb := '[]' || keyrow.machine_limit();
+  one jsonb;
+  limits jsonb := said;
+begin
+  -- A token that Keyrow made says its id alone: what it may do, and whether it still is one, the table says.
+  for one in select * from jsonb_array_elements(said) where value ? 'token' loop
+    limits := limits || keyrow.token_limits((one ->> 'token')::uuid);
+    if limits is null then
+      raise exception 'the token was revoked, has ended or is not known'
+        using errcode = 'invalid_authorization_specification';
+    end if;
+  end loop;
+  -- A machine has what it was given and no more, whatever its token says.
+  return coalesce(limits || given, limits, given);
+end
+$function$;
+comment on function keyrow.limits() is
+  'The limits of the asking token, all of which must hold: those that it says, those of a token that Keyrow made and of its ancestors, and what a machine was given. Null: it has none. Raises where they can''t be known, or such a token is no more.';
+grant execute on function keyrow.limits() to keyrow_user, keyrow_reveal;
+
+create or replace function keyrow.is_unlimited() returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $function$
+begin
+  return keyrow.limits() is null;
+end
+$function$;
+comment on function keyrow.is_unlimited() is 'Whether the asking token may do all that its user may.';
+grant execute on function keyrow.is_unlimited() to keyrow_user, keyrow_reveal;
+
+-- Provider, name and workspace are compared as one text, with a separator between them that no part can hold: so each
+-- side of a pattern is matched by itself, and a statement compares each row with one expression for each limit.
+create or replace function keyrow.limit_patterns(action text) returns text[]
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $function$
+declare
+  anything constant text := '[^' || chr(1) || ']*';
+begin
+  return array(
+    select
+      case
+        when not (one -> 'actions' ?| case action when 'read' then array['read', 'reveal', 'write'] else array[action] end)
+          or one -> 'credentials' = '[]'
+        -- What is compared is never empty.
+        then '^$'
+        else format(
+          '^(?:%s)%s%s$',
+          coalesce(
+            (select string_agg(
+              replace(
+                regexp_replace(overlay(pattern placing chr(1) from position('/' in pattern) for 1), E'[][\\\\(){}.^$|?+]', E'\\\\\\&', 'g'),
+                '*', anything), '|')
+            from jsonb_array_elements_text(one -> 'credentials') pattern),
+            anything || chr(1) || anything),
+          chr(1), coalesce(lower(one ->> 'workspace'), anything))
+      end
+    from jsonb_array_elements(keyrow.limits()) one);
+end
+$function$;
+comment on function keyrow.limit_patterns(text) is
+  'What a credential has to match for an action of the asking token (`read`, `reveal` or `write`): a regular expression for each limit.';
+grant execute on function keyrow.limit_patterns(text) to keyrow_user, keyrow_reveal;
+
+-- Inlined into the policies.
+create or replace function keyrow.is_within(patterns text[], provider text, name text, workspace_id uuid) returns boolean
+language sql immutable
+return (
+  pg_catalog.translate(provider, pg_catalog.chr(1), pg_catalog.chr(2)) || pg_catalog.chr(1)
+  || pg_catalog.translate(name, pg_catalog.chr(1), pg_catalog.chr(2)) || pg_catalog.chr(1)
+  || coalesce(workspace_id::text, '')
+) collate "C" ~ all (patterns);
+comment on function keyrow.is_within(text[], text, text, uuid) is
+  'Whether a credential of this provider, name and workspace matches what limit_patterns gave.';
+grant execute on function keyrow.is_within(text[], text, text, uuid) to keyrow_user, keyrow_reveal;
+
+create or replace function keyrow.limit_workspace_ids() returns setof uuid
+language plpgsql stable rows 1 set search_path = pg_catalog, pg_temp
+as $function$
+begin
+  return query
+    select (one ->> 'workspace')::uuid
+    from jsonb_array_elements(keyrow.limits()) one
+    -- A limit that allows nothing gives null, which no workspace is.
+    where one ? 'workspace' or one -> 'actions' = '[]' or one -> 'credentials' = '[]';
+end
+$function$;
+comment on function keyrow.limit_workspace_ids() is
+  'The workspaces that limits of the asking token name: a workspace has to be all of them. None: it is not limited to one.';
+grant execute on function keyrow.limit_workspace_ids() to keyrow_user, keyrow_reveal;
+--! EndIncluded functions/limits.sql
