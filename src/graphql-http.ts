@@ -84,7 +84,7 @@ async function run(
   const claims = await parts.identify(bearer, log);
   const body = graphqlRequest(await readJsonBody(request, parts.limits.bodyBytes, parts.loopTurn));
   await parts.checkLiveness(claims, requestId);
-  if (bearer.issuer.subjects === "uuid" && !claims.machine) await parts.provision?.(claims, requestId);
+  if (bearer.issuer.subjects === "uuid" && claims.bearer !== "machine") await parts.provision?.(claims, requestId);
   return parts.execute(body, claims, requestId, log);
 }
 

@@ -19,6 +19,8 @@ export function createSession({ userSetting = KEYROW_CLAIM, statementMs }: Sessi
     [KEYROW_CLAIM]: claims.userId,
     "request.jwt.claims": "",
     "keyrow.limits": claims.limits === undefined ? "none" : JSON.stringify(claims.limits),
+    // A person's issuer makes nobody a machine by naming its id.
+    "keyrow.bearer": claims.bearer ?? "",
     // A token that is made with this one ends with it at the latest.
     "keyrow.expires_at": String(claims.expiresAt),
     "keyrow.request_id": requestId,

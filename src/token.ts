@@ -27,8 +27,8 @@ export interface Claims {
   readonly email?: string;
   /** 1 to 200 characters. */
   readonly name?: string;
-  /** `userId` is a machine's. */
-  readonly machine?: true;
+  /** What `userId` is, where the issuer alone says it: a person's id is never taken for a machine's. */
+  readonly bearer?: "machine" | "person";
   /** What the token may do at most, all of it together; absent where it may do what its user may. */
   readonly limits?: readonly Limit[];
 }
@@ -200,9 +200,9 @@ function parseObject(bytes: Buffer): Record<string, unknown> {
   return Object.assign(Object.create(null), value);
 }
 
-/** The claims of a bearer who is this user or machine. */
-export function claimsFor({ claims }: Bearer, userId: string, what: Pick<Claims, "machine"> = {}): Claims {
-  return Object.freeze({ userId, ...claims, ...what });
+/** The claims of a bearer who is this user or machine; `what` is left out where its token was made with another's. */
+export function claimsFor({ claims }: Bearer, userId: string, what?: Claims["bearer"]): Claims {
+  return Object.freeze({ userId, ...claims, ...(what !== undefined && { bearer: what }) });
 }
 
 function subjectOf(value: unknown, { subjects }: Issuer): string {

@@ -255,22 +255,49 @@ test("a machine without an issuer takes its tokens from the command, until it is
   t.is((await made()).rowCount, 0);
 });
 
-test("a machine's id in a user's token is the machine still, and makes no user", async (t) => {
+test("a person's issuer that names a machine's id makes nobody that machine, nor a user", async (t) => {
   const workspace = await team("github/deploy");
   const id = await add("by-id", workspace, "--only", "github/*");
-  await reveals(server.token(id));
+  t.is(await reveals(server.token(id)), 401, "the settings' issuer");
+  t.is(await reveals(job({}, "keycloak", id)), 401, "a listed one");
   const { rowCount } = await asAdmin(server.database, "select from public.users where id = $1", [id]);
   t.is(rowCount, 0);
+});
+
+test("nor where no users are made, whether it lists, reveals, writes or makes a token", async (t) => {
+  const env = { JWT_ISSUERS: path, JWT_PROVISION: "off" };
+  const other = await startTestServer({ env, signingKey });
+  t.teardown(() => other.stop());
+  const { database } = other;
+  const boss = await makeUser(database, "Owner");
+  const workspaceId = await makeWorkspace(database, { [boss]: "OWNER" });
+  const input = { scope: "WORKSPACE", workspaceId, provider: "github", name: "deploy", value: "github/deploy" };
   const set = "mutation ($input: SetUserCredentialInput!) { setUserCredential(input: $input) { created } }";
-  const { codes } = await server.query(id, set, { input: { provider: "github", name: "own", value: "x" } });
-  t.deepEqual(codes, ["FORBIDDEN"]);
+  t.deepEqual((await other.query(boss, set, { input })).codes, []);
+  const insert = "insert into keyrow.machines (name, workspace_id, credentials) values ('m', $1, '{*/*}') returning id";
+  const { rows } = await asAdmin(database, insert, [workspaceId]);
+  const { id } = rows[0] as { id: string };
+  const asked = [
+    "{ userCredentials { nodes { name } } }",
+    ALL,
+    'mutation { setUserCredential(input: { provider: "github", name: "own", value: "x" }) { created } }',
+    "mutation { createToken(input: {}) { clientMutationId } }",
+  ];
+  for (const query of asked) {
+    for (const token of [other.token(id), job({}, "keycloak", id)]) {
+      t.deepEqual((await post(other.url, token, { query })).codes, ["UNAUTHENTICATED"], query);
+    }
+  }
+  const its = await post(other.url, machineSigner(signingKey, "keyrow")({ id, expiresIn: 60 }), { query: ALL });
+  t.is(its.data?.userCredentials.nodes[0].value, "github/deploy", "its own token is its own");
 });
 
 test("nobody is a machine by saying so, nor by limits: a token's own narrow what the machine has", async (t) => {
   const workspace = await team("github/deploy", "github/npm");
   t.is(await reveals(machineSigner(signingKey, "keyrow")({ id: owner, expiresIn: 60 })), 401);
-  const userId = await add("narrow", workspace, "--only", "github/*");
-  const token = (limits: object) => server.token(userId, { limits: [limits] });
+  const repo = repository();
+  await add("narrow", workspace, "--issuer", "github", "--claim", `repository=${repo}`, "--only", "github/*");
+  const token = (limits: object) => job({ repository: repo, keyrow: limits });
   t.deepEqual(await reveals(token({ credentials: ["*/npm"] })), ["github/npm"]);
   t.deepEqual(await reveals(token({ credentials: ["gitlab/*"] })), []);
   t.deepEqual(await reveals(token({ actions: ["write"], workspace: randomUUID() })), []);

@@ -1,5 +1,5 @@
 --! Previous: sha1:145869620e67600ad719ce6b01f76d52544c3b7b
---! Hash: sha1:16d816f26459df3826b5ce810bc3c1ed1f4c3669
+--! Hash: sha1:811d626c90c0bb7d5605c0e334190f755c885822
 --! Message: what a login may not bend
 
 --! split: 1-current.sql
@@ -192,3 +192,62 @@ comment on function keyrow.limit_workspace_ids() is
   'The workspaces that limits of the asking token name: a workspace has to be all of them. None: it is not limited to one.';
 grant execute on function keyrow.limit_workspace_ids() to keyrow_user, keyrow_reveal;
 --! EndIncluded functions/limits.sql
+
+-- A person's token makes nobody a machine.
+--! Included functions/machines.sql
+-- What a machine is and has, asked anew by each statement and each request: one that is removed is nobody at the next.
+grant create on schema keyrow to keyrow_reveal;
+set local role keyrow_reveal;
+alter default privileges revoke execute on functions from public;
+
+create or replace function keyrow.machine_limit() returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $function$
+declare
+  given constant jsonb := (
+    select jsonb_build_object(
+      'credentials', to_jsonb(m.credentials), 'actions', '["read", "reveal"]'::jsonb, 'workspace', m.workspace_id)
+    from keyrow.machines m where m.id = (select public.current_user_id()));
+begin
+  -- The server says so where the token is of an issuer that makes users alone: it must not make a machine.
+  if given is not null and current_setting('keyrow.bearer', true) = 'person' then
+    raise exception 'a person''s token names a machine' using errcode = 'invalid_authorization_specification';
+  end if;
+  return given;
+end
+$function$;
+comment on function keyrow.machine_limit() is
+  'What the asking machine is limited to, whatever its token says, as a limit of keyrow.limits(); null for a person. Raises where keyrow.bearer says that a person is asking.';
+grant execute on function keyrow.machine_limit() to keyrow_user;
+
+create or replace function keyrow.machine_workspace_id() returns uuid
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $function$
+begin
+  return (select m.workspace_id from keyrow.machines m where m.id = (select public.current_user_id()));
+end
+$function$;
+comment on function keyrow.machine_workspace_id() is
+  'The workspace whose credentials the asking machine has; null for a person.';
+grant execute on function keyrow.machine_workspace_id() to keyrow_user;
+
+create or replace function keyrow.identified_machines(issuer text, claims jsonb) returns setof uuid
+language sql stable rows 2 security definer set search_path = pg_catalog, pg_temp
+as $function$
+  select m.id from keyrow.machines m where m.issuer = $1 and $2 @> m.claims order by m.id limit 2
+$function$;
+comment on function keyrow.identified_machines(text, jsonb) is
+  'The machines that an issuer''s token with these claims could be, two at most: a token is one machine, or none.';
+grant execute on function keyrow.identified_machines(text, jsonb) to keyrow_authenticator;
+
+create or replace function keyrow.is_machine(id uuid) returns boolean
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $function$
+  select exists (select from keyrow.machines m where m.id = $1)
+$function$;
+comment on function keyrow.is_machine(uuid) is 'Whether there is such a machine.';
+grant execute on function keyrow.is_machine(uuid) to keyrow_authenticator;
+
+set local role keyrow_owner;
+revoke create on schema keyrow from keyrow_reveal;
+--! EndIncluded functions/machines.sql

@@ -24,26 +24,28 @@ export function createIdentifier(pool: pg.Pool, requestMs?: number): (bearer: Be
   async function machineByOwnToken(bearer: Bearer): Promise<Claims> {
     const found = await ask<{ there: boolean }>("select keyrow.is_machine($1) as there", [bearer.subject]);
     if (!found?.there) throw new KeyrowError("UNAUTHENTICATED");
-    return claimsFor(bearer, bearer.subject, { machine: true });
+    return claimsFor(bearer, bearer.subject, "machine");
   }
 
   async function userOf(bearer: Bearer, known: string | null | undefined): Promise<Claims> {
     const { issuer, subject, said } = bearer;
-    if (issuer.subjects === "uuid") return claimsFor(bearer, subject);
-    if (known != null) return claimsFor(bearer, known);
+    if (issuer.subjects === "uuid") return claimsFor(bearer, subject, "person");
+    if (known != null) return claimsFor(bearer, known, "person");
     // A limited token writes nothing but credentials: a user comes with one that may do all.
     if (issuer.subjects !== "provision" || bearer.claims.limits !== undefined) throw new KeyrowError("UNAUTHENTICATED");
     const values = [issuer.issuer, subject, JSON.stringify({ ...said, ...personal(bearer) })];
     const made = await ask<{ id: string }>("select keyrow.provision_identity($1, $2, $3) as id", values);
     if (made === undefined) throw new KeyrowError("INTERNAL");
-    return claimsFor(bearer, made.id);
+    return claimsFor(bearer, made.id, "person");
   }
 
   return async (bearer, log) => {
     const { issuer, subject, said } = bearer;
     if (issuer.issuer === OWN_ISSUER && MACHINE_CLAIM in said) return machineByOwnToken(bearer);
-    // Of the settings' issuer, and of Keyrow itself, subjects are users' ids and nothing else.
-    if (issuer.listed !== true) return claimsFor(bearer, subject);
+    // What a token was made with, a person's or a machine's, is in its record: its subject is who asked for it.
+    if (issuer.issuer === OWN_ISSUER) return claimsFor(bearer, subject);
+    // Of the settings' issuer subjects are users' ids and nothing else.
+    if (issuer.listed !== true) return claimsFor(bearer, subject, "person");
     const found = await ask<{ user: string | null; machines: string[] }>(PERSON_OR_MACHINES, [
       issuer.issuer,
       issuer.subjects === "uuid" ? null : subject,
@@ -55,7 +57,7 @@ export function createIdentifier(pool: pg.Pool, requestMs?: number): (bearer: Be
       log.warn({ issuer: issuer.name }, "a token could be several machines, and is none: make their claims differ");
       throw new KeyrowError("UNAUTHENTICATED");
     }
-    return claimsFor(bearer, machine, { machine: true });
+    return claimsFor(bearer, machine, "machine");
   };
 }
 
