@@ -23,7 +23,7 @@ export interface Claims {
   readonly userId: string;
   /** Seconds since 1970. */
   readonly expiresAt: number;
-  /** At most 254 characters, and not where the issuer says that it is unverified. */
+  /** At most 254 characters, and only where the issuer says that it is verified. */
   readonly email?: string;
   /** 1 to 200 characters. */
   readonly name?: string;
@@ -168,6 +168,7 @@ export function createSigner(rules: TokenRules, now: () => number = Date.now): (
       exp: iat + expiresIn,
       jti: randomUUID(),
       email,
+      ...(email !== undefined && { email_verified: true }),
       name,
       [LIMITS_CLAIM]: limits,
     };
@@ -221,14 +222,16 @@ function saidBy(payload: Record<string, unknown>): Readonly<Record<string, strin
 
 /** What jsonwebtoken leaves unchecked: that `exp` is there, that dates are dates, and the form of `aud`. */
 function claimsOf(payload: Record<string, unknown>): Bearer["claims"] {
-  const { exp, nbf, iat, aud, email, name, email_verified: verified = true } = payload;
+  const { exp, nbf, iat, aud, email, name, email_verified: verified } = payload;
   if (!isDate(exp)) throw new Error("no expiry");
   if ((nbf !== undefined && !isDate(nbf)) || (iat !== undefined && !isDate(iat))) throw new Error("not a date");
   if (Array.isArray(aud) && !aud.every((one) => typeof one === "string")) throw new Error("not an audience");
   return {
     expiresAt: exp,
     // Some issuers write the words "true" and "false".
-    ...(typeof email === "string" && emailAddress.test(email) && String(verified) === "true" && { email }),
+    ...(typeof email === "string" &&
+      emailAddress.test(email) &&
+      [true, "true"].includes(verified as never) && { email }),
     ...(typeof name === "string" && personName.test(name) && { name }),
     // A limit that can't be understood must not be taken for none.
     ...(LIMITS_CLAIM in payload && { limits: parseLimits(payload[LIMITS_CLAIM]) }),

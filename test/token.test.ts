@@ -402,19 +402,26 @@ test("without an issuer configured, any is taken", async (t) => {
 const people: Array<[title: string, claims: object, expected: object]> = [
   [
     "an address and a name pass",
-    { email: "ana@example.com", name: "Ana Bell" },
+    { email: "ana@example.com", email_verified: "true", name: "Ana Bell" },
     { email: "ana@example.com", name: "Ana Bell" },
   ],
   ["a name in any script passes", { name: "अना 🧑‍🚀" }, { name: "अना 🧑‍🚀" }],
   ["a verified address passes", { email: "a@b.c", email_verified: true }, { email: "a@b.c" }],
   ["an unverified address does not", { email: "a@b.c", email_verified: false }, {}],
   ["nor one that is unverified in words", { email: "a@b.c", email_verified: "false" }, {}],
-  ["what is no address does not", { email: "ana", name: 5 }, {}],
-  ["a list does not", { email: ["a@b.c"], name: ["Ana"] }, {}],
-  ["an address with a newline does not", { email: "a@b.c\n", name: "Ana\u0000" }, {}],
-  ["what is too long does not", { email: `${"a".repeat(64)}@${"b".repeat(190)}`, name: "x".repeat(201) }, {}],
+  ["nor one of which the issuer says nothing", { email: "a@b.c" }, {}],
+  ["nor one that is verified in a list", { email: "a@b.c", email_verified: ["true"] }, {}],
+  ["nor one that is verified by a number", { email: "a@b.c", email_verified: 1 }, {}],
+  ["what is no address does not", { email: "ana", email_verified: true, name: 5 }, {}],
+  ["a list does not", { email: ["a@b.c"], email_verified: true, name: ["Ana"] }, {}],
+  ["an address with a newline does not", { email: "a@b.c\n", email_verified: true, name: "Ana\u0000" }, {}],
+  [
+    "what is too long does not",
+    { email: `${"a".repeat(64)}@${"b".repeat(190)}`, email_verified: true, name: "x".repeat(201) },
+    {},
+  ],
   ["half a surrogate pair does not", { name: "\ud800" }, {}],
-  ["an empty name does not", { name: "", email: "" }, {}],
+  ["an empty name does not", { name: "", email: "", email_verified: true }, {}],
 ];
 for (const [title, claims, expected] of people) {
   test(`of who somebody is, ${title}`, async (t) => {
