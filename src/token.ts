@@ -39,7 +39,7 @@ export interface Bearer {
   /** Who that is at the issuer: a UUID in lower case where it is a user's id, else 1 to 255 characters. */
   readonly subject: string;
   readonly claims: Omit<Claims, "userId">;
-  /** All claims that are texts, numbers or booleans, as texts, but those that PostgreSQL could not store. */
+  /** All claims that are texts, safe integers or booleans, as texts, but those that PostgreSQL could not store. */
   readonly said: Readonly<Record<string, string>>;
 }
 
@@ -214,7 +214,8 @@ function subjectOf(value: unknown, { subjects }: Issuer): string {
 
 function saidBy(payload: Record<string, unknown>): Readonly<Record<string, string>> {
   const entries = Object.entries(payload)
-    .filter(([, value]) => ["string", "number", "boolean"].includes(typeof value))
+    // Other numbers are rounded once they are read: two that differ would be one text.
+    .filter(([, value]) => ["string", "boolean"].includes(typeof value) || Number.isSafeInteger(value))
     .map(([name, value]) => [name, String(value)] as const)
     .filter((entry) => entry.every((text) => text.isWellFormed() && !text.includes("\0")));
   return Object.fromEntries(entries);

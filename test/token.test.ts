@@ -354,6 +354,8 @@ test("what a token says besides is told as texts, and what PostgreSQL can't stor
         sub: "x",
         ref: "refs/heads/main",
         run: 7,
+        half_a_run: 7.5,
+        beyond: 2 ** 53,
         pr: false,
         list: ["a"],
         none: null,
