@@ -77,6 +77,12 @@ test("neither what everybody may nor what the authenticator is granted is too mu
   t.is(await check("granted", "noinherit", granted), undefined);
 });
 
+test("default privileges of its own stop no start: anybody with its password can set them", async (t) => {
+  const defaults = (login: string) =>
+    `${member(login)}; set role ${login}; alter default privileges grant select on tables to public; reset role`;
+  t.is(await check("defaults", "noinherit", defaults), undefined);
+});
+
 const wrong: Array<[name: string, attributes: string, more: (login: string) => string, reason: RegExp]> = [
   ["superuser", "noinherit superuser", member, /it is a superuser/],
   ["bypass", "noinherit bypassrls", member, /it bypasses row level security/],
