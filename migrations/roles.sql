@@ -3,6 +3,7 @@
 do $roles$
 declare
   role record;
+  taken text;
 begin
   for role in
     select * from (values
@@ -21,6 +22,22 @@ begin
       execute format('create role %I noinherit %s', role.name, case when role.login then 'login' else 'nologin' end);
     end if;
     execute format('comment on role %I is %L', role.name, role.comment);
+    -- One that was there already may have what row level security does not hold. Who may not give an attribute may not
+    -- name it either.
+    select string_agg(attributes.taken, ' ') into taken
+    from pg_catalog.pg_roles r, lateral (values
+      (r.rolsuper, 'nosuperuser'), (r.rolbypassrls, 'nobypassrls'), (r.rolcreaterole, 'nocreaterole'),
+      (r.rolcreatedb, 'nocreatedb'), (r.rolreplication, 'noreplication')) as attributes (had, taken)
+    where r.rolname = role.name and attributes.had;
+    if taken is not null then
+      begin
+        execute format('alter role %I %s', role.name, taken);
+      exception when insufficient_privilege then
+        raise exception 'the role % may do more than Keyrow''s roles may, and this login may not take that away', role.name
+          using errcode = 'insufficient_privilege',
+            hint = format('Let a superuser run: alter role %I %s;', role.name, taken);
+      end;
+    end if;
   end loop;
 end
 $roles$;

@@ -1,5 +1,6 @@
 import type pg from "pg";
 import { KeyrowError } from "./errors.ts";
+import { migrating, refuseExcess } from "./excess.ts";
 import { refuseUnknown, type SchemaVersion, schemaVersion } from "./schema-version.ts";
 import { asOwner, elsewhere, migrate, withConnection } from "./setup.ts";
 import { unreachable } from "./unreachable.ts";
@@ -45,17 +46,19 @@ async function asMigrator<T>(url: string, work: (client: pg.Client) => Promise<T
   }
 }
 
-/** Refuses a superuser, whose migrations nothing would stop anywhere, and a login that can't make what they make. */
+/** Refuses a login that can't make what the migrations make, and one that may do more, which nothing would stop anywhere. */
 async function checkMigrator(client: pg.Client): Promise<void> {
-  const { rows } = await client.query<{ login: string; superuser: boolean; owner: boolean; member: boolean }>(`
-    select session_user as login, r.rolsuper as superuser, o.oid is not null as owner,
-      coalesce(pg_catalog.pg_has_role(r.oid, o.oid, 'MEMBER'), false) as member
+  const { rows } = await client.query<{ login: string; owner: boolean; member: boolean }>(`
+    select session_user as login, o.oid is not null as owner,
+      -- From 16 on, whoever makes a role is a member of it that may not become it.
+      coalesce(pg_catalog.pg_has_role(r.oid, o.oid,
+        case when current_setting('server_version_num')::int < 160000 then 'MEMBER' else 'SET' end), false) as member
     from pg_catalog.pg_roles r left join pg_catalog.pg_roles o on o.rolname = 'keyrow_owner'
     where r.rolname = session_user`);
-  const [{ login, superuser, owner, member } = { login: "", superuser: false, owner: false, member: false }] = rows;
-  if (!superuser && member) return;
+  const [{ login, owner, member } = { login: "", owner: false, member: false }] = rows;
+  if (member) return refuseExcess(client, migrating);
   throw new KeyrowError("DATABASE_RIGHTS", {
-    message: `Migrations can't run as the login ${login}: ${superuser ? "it is a superuser" : "it may not become keyrow_owner"}.`,
+    message: `Migrations can't run as the login ${login}: it may not become keyrow_owner.`,
     hint: owner
       ? "Connect as keyrow_migrate, whom an admin gives a password."
       : "Run what `keyrow setup --print` prints first, and connect as keyrow_migrate.",

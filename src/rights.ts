@@ -1,5 +1,6 @@
 import type pg from "pg";
 import { KeyrowError } from "./errors.ts";
+import { grantor, refuseExcess, serving } from "./excess.ts";
 
 /** What the migrations let the server's login call, in the schema keyrow. */
 const callable = [
@@ -49,8 +50,6 @@ const grantedToIt = `
   select lower(acl.privilege_type) || ' on parameter ' || p.parname
     from pg_catalog.pg_parameter_acl p, pg_catalog.aclexplode(p.paracl) acl where acl.grantee = r.oid`;
 
-// From 16 on whoever takes a membership back has to say who gave it, unless a superuser did.
-const grantor = "case when m.grantor <> 10 then format(' granted by %s', m.grantor::regrole) end";
 const allowed = (role: string) => `${role}::regrole::text in ('keyrow_user', 'keyrow_anonymous')`;
 
 const query = `
@@ -128,7 +127,8 @@ export async function checkRights(pool: pg.Pool): Promise<void> {
   const [rights] = rows;
   if (rights === undefined) throw new KeyrowError("DATABASE_RIGHTS");
   const wrong = reasons(rights);
-  if (wrong.length === 0) return;
+  // Of the login nothing is left to refuse: what is, is in the roles that it may become.
+  if (wrong.length === 0) return refuseExcess(pool, serving);
   throw new KeyrowError("DATABASE_RIGHTS", {
     message: `The server can't run as the login ${rights.login}: ${wrong.join("; ")}.`,
     hint: remedy(rights),

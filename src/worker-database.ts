@@ -3,6 +3,7 @@ import type { Place } from "../plugins/encrypted-columns/seal.ts";
 import { credentialPlace } from "./credential-place.ts";
 import { createPool } from "./database.ts";
 import { KeyrowError } from "./errors.ts";
+import { refuseExcess, working } from "./excess.ts";
 import { checkSchema } from "./schema-version.ts";
 import { unreachable } from "./unreachable.ts";
 
@@ -42,11 +43,9 @@ export async function openWorkerDatabase(url: string): Promise<WorkerDatabase> {
 }
 
 async function checkWorker(pool: pg.Pool): Promise<void> {
-  const { rows } = await pool.query<{ login: string; superuser: boolean }>(
-    "select session_user as login, rolsuper as superuser from pg_catalog.pg_roles where rolname = session_user",
-  );
-  const [{ login, superuser } = { login: "", superuser: false }] = rows;
-  if (login === "keyrow_worker" && !superuser) return;
+  const { rows } = await pool.query<{ login: string }>("select session_user as login");
+  const [{ login } = { login: "" }] = rows;
+  if (login === working.login) return refuseExcess(pool, working);
   throw new KeyrowError("DATABASE_RIGHTS", {
     message: `The worker can't run as the login ${login}.`,
     hint: "Connect as keyrow_worker, which `keyrow setup --print` makes.",

@@ -11,9 +11,11 @@ import { createPool } from "../src/database.ts";
 import { startEmbedded } from "../src/embedded/server.ts";
 import type { KeyrowError } from "../src/errors.ts";
 import { secretKey } from "../src/jwt-key.ts";
+import { migrationStatus } from "../src/migrate.ts";
 import { checkRights } from "../src/rights.ts";
 import { asOwner, migrationsFolder, withConnection } from "../src/setup.ts";
 import { createSigner } from "../src/token.ts";
+import { openWorkerDatabase } from "../src/worker-database.ts";
 import { keyrow as asAdmin } from "./helpers/admin.ts";
 import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts";
 import { post } from "./helpers/server.ts";
@@ -121,6 +123,8 @@ async function goesAllTheWay(t: ExecutionContext, server: Server): Promise<void>
   await refusesLogins(t, server, env);
   await refusesMigrators(t, server);
   await mendsLogin(t, server);
+  await mendsMigratorAndWorker(t, server);
+  await takesBackByRoles(t, server, script);
 }
 
 /** A DB admin's commands, with a login that the database's owner lets become keyrow_admin. */
@@ -243,6 +247,24 @@ async function mendsLogin(t: ExecutionContext, server: Server): Promise<void> {
     ["postgres", "alter role keyrow_authenticator superuser", /superuser/, /nosuperuser/],
     [
       "postgres",
+      "alter role keyrow_user bypassrls",
+      /as the login keyrow_authenticator: keyrow_user, which it may become, bypasses row level security\.$/,
+      /run: alter role keyrow_user nobypassrls\.$/,
+    ],
+    [
+      "postgres",
+      "alter role keyrow_user superuser; alter role keyrow_reveal bypassrls",
+      /: keyrow_reveal, whose functions it calls, bypasses row level security; keyrow_user, which it may become, is a superuser\.$/,
+      /alter role keyrow_reveal nobypassrls; alter role keyrow_user nosuperuser\.$/,
+    ],
+    [
+      "dba",
+      "alter role keyrow_anonymous createrole",
+      /keyrow_anonymous, which it may become, may make roles/,
+      /run: alter role keyrow_anonymous nocreaterole\.$/,
+    ],
+    [
+      "postgres",
       "grant select, delete on public.users to keyrow_authenticator; grant select (id) on public.workspaces to keyrow_authenticator",
       /rights of its own/,
       /revoke delete, select on table public\.users from.*revoke select \(id\) on table public\.workspaces from/,
@@ -275,6 +297,63 @@ async function mendsLogin(t: ExecutionContext, server: Server): Promise<void> {
   t.is(owning?.hint, `Let an admin of the database run: alter database app owner to ${whose}.`);
   await run("postgres", "alter database app owner to dba");
   t.is(await refusal(), undefined);
+}
+
+/** The same for the logins that migrate and move values. */
+async function mendsMigratorAndWorker(t: ExecutionContext, server: Server): Promise<void> {
+  const run = (login: string, text: string) => withConnection(server.url(login, "app"), (client) => client.query(text));
+  const uses: Record<string, () => Promise<unknown>> = {
+    keyrow_migrate: () => migrationStatus(server.url("keyrow_migrate", "app")),
+    keyrow_worker: async () => (await openWorkerDatabase(server.url("keyrow_worker", "app"))).pool.end(),
+  };
+  const refusal = async (login: string) => {
+    try {
+      await uses[login]?.();
+      return undefined;
+    } catch (error) {
+      return error as KeyrowError;
+    }
+  };
+  const spoils: Array<[login: string, who: string, sql: string, error: RegExp]> = [
+    ["keyrow_migrate", "postgres", "alter role keyrow_migrate bypassrls", /: it bypasses row level security\.$/],
+    ["keyrow_migrate", "postgres", "alter role keyrow_migrate superuser", /: it is a superuser\.$/],
+    ["keyrow_migrate", "dba", "grant keyrow_admin to keyrow_migrate", /: it may become keyrow_admin\.$/],
+    ["keyrow_migrate", "dba", "grant keyrow_admin to keyrow_owner", /: it may become keyrow_admin\.$/],
+    [
+      "keyrow_migrate",
+      "postgres",
+      "alter role keyrow_owner bypassrls",
+      /: keyrow_owner, which it may become, bypasses row level security\.$/,
+    ],
+    ["keyrow_worker", "postgres", "alter role keyrow_worker bypassrls", /: it bypasses row level security\.$/],
+    ["keyrow_worker", "postgres", "alter role keyrow_worker superuser createdb", /: it is a superuser\.$/],
+    ["keyrow_worker", "dba", "grant keyrow_user to keyrow_worker", /: it may become keyrow_user\.$/],
+  ];
+  for (const [login, who, sql, error] of spoils) {
+    t.is(await refusal(login), undefined, login);
+    await run(who, sql);
+    const refused = await refusal(login);
+    t.is(refused?.code, "DATABASE_RIGHTS", sql);
+    t.regex(refused?.message ?? "", error, sql);
+    await run(who, /^Let an admin of the database run: (.*)\.$/.exec(refused?.hint ?? "")?.[1] ?? "");
+    t.is(await refusal(login), undefined, sql);
+  }
+}
+
+/** What is set up again takes from the roles what they may not have, or stops where its login may not take it. */
+async function takesBackByRoles(t: ExecutionContext, server: Server, script: string): Promise<void> {
+  const run = (login: string, text: string) => withConnection(server.url(login, "app"), (client) => client.query(text));
+  await run("postgres", "alter role keyrow_user createdb; alter role keyrow_reveal createrole");
+  await run("dba", script);
+  await run("postgres", "alter role keyrow_user bypassrls");
+  await t.throwsAsync(run("dba", script), { code: "42501", message: /^the role keyrow_user may do more/ });
+  await run("postgres", script);
+  const { rows } = await run(
+    "postgres",
+    `select rolname from pg_roles
+     where rolname like 'keyrow%' and (rolsuper or rolbypassrls or rolcreaterole or rolcreatedb or rolreplication)`,
+  );
+  t.deepEqual(rows, []);
 }
 
 test("a login with CREATEROLE and CREATEDB alone sets up, migrates and serves on PostgreSQL 18", async (t) => {
