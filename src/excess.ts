@@ -33,7 +33,7 @@ const attributes = [
   { column: "rolreplication", means: "may replicate the whole server", taken: "noreplication" },
 ] as const;
 
-// The login, what it may become, and whose rights Keyrow's functions run with. A superuser may become anybody, which tells nothing.
+// The login, what it may become, and whose rights Keyrow's functions run with; those of a seam may be an application's. A superuser may become anybody, which tells nothing.
 const rolesQuery = `
   select r.rolname::text as name, quote_ident(r.rolname) as quoted, r.rolname = session_user as "isLogin",
     me.reaches as reached, ${attributes.map(({ column }) => `r.${column}`).join(", ")}
@@ -42,7 +42,7 @@ const rolesQuery = `
     from pg_catalog.pg_roles l where l.rolname = session_user) me
   where r.rolname = session_user or me.reaches or exists (
     select from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
-    where n.nspname = 'keyrow' and p.prosecdef and p.proowner = r.oid)
+    where n.nspname = 'keyrow' and p.prosecdef and p.proowner = r.oid and starts_with(r.rolname, 'keyrow_'))
   order by r.rolname <> session_user, r.rolname`;
 
 // Where the way to the others begins: the login's own memberships, and those of what it may become.
