@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import test from "ava";
+import { ownSigningKey } from "../src/signing-key.ts";
 import { createLogin, keyrow, type PersonalLogin } from "./helpers/admin.ts";
 import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts";
 import { createTestDatabase } from "./helpers/database.ts";
@@ -69,6 +70,24 @@ test("a subject is one issuer's: the same text of another is a stranger, a user'
   t.is((await me("auth0", ana)).status, 401, "a user's id is no subject");
   t.is((await me("app", ana)).status, 200, "but where subjects are ids");
   t.is((await me("app", "shared")).status, 401);
+});
+
+test("what was made with a subject's token is worth nothing once the identity is taken away", async (t) => {
+  const signingKey = await ownSigningKey(join(directory, "signing-key.pem"));
+  const own = await startTestServer({
+    env: { JWT_ISSUERS: path },
+    signingKey,
+    database: { ...server.database, drop: async () => undefined },
+  });
+  t.teardown(() => own.stop());
+  const bo = await makeUser(server.database, "Bo");
+  await run("add", ...which("auth0", "tokens"), "--user", bo);
+  const query = 'mutation { createToken(input: {name: "kept", expiresIn: 60}) { jwt } }';
+  const { data } = await post<{ createToken: { jwt: string } }>(own.url, token("auth0", "tokens"), { query });
+  const list = () => post(own.url, data?.createToken.jwt as string, { query: "{ users { nodes { id } } }" });
+  t.is((await list()).status, 200);
+  t.is((await run("rm", ...which("auth0", "tokens"))).exitCode, 0);
+  t.is((await list()).status, 401);
 });
 
 test("who goes takes their identities along, and who has no user has no credentials", async (t) => {

@@ -129,6 +129,8 @@ interface RowRule {
   readonly wrong: string;
   readonly what: string;
   readonly remedy: string;
+  /** Such rows load, and something is to be known of them. */
+  readonly loads?: true;
 }
 
 const LEGACY = [
@@ -138,7 +140,7 @@ const LEGACY = [
 
 const labels = (column: string) => enums[column]?.labels.map((label) => `'${label}'`).join(", ");
 
-/** The rows that the migrated table refuses, by its constraints and triggers. */
+/** The rows that the migrated table refuses, by its constraints and triggers, and those that the API would not make. */
 export const rowRules: readonly RowRule[] = [
   {
     name: "rows.duplicate",
@@ -214,6 +216,30 @@ export const rowRules: readonly RowRule[] = [
     what: "name a workspace that there isn't",
     remedy: "name one that there is, or none",
   },
+  {
+    name: "rows.unnamed",
+    columns: [],
+    wrong: "'' in (c.name, c.provider)",
+    what: "have an empty name or provider, by which no command finds them",
+    remedy: "name them; the API renews, renames and revokes them by their ids, and makes none of the kind",
+    loads: true,
+  },
+  {
+    name: "rows.description",
+    columns: ["description"],
+    wrong: "octet_length(c.description::text) > 16384",
+    what: "have a description of more than 16384 bytes",
+    remedy: "shorten it, or leave it: the API takes no other of the kind",
+    loads: true,
+  },
+  {
+    name: "rows.metadata",
+    columns: ["metadata"],
+    wrong: "octet_length(c.metadata::text) > 16384",
+    what: "have metadata of more than 16384 bytes",
+    remedy: "keep less in it, or leave it: the API takes no other of the kind",
+    loads: true,
+  },
 ];
 
 /** Which rows of the application's own credentials would not load. Throws NoAnswer. */
@@ -250,8 +276,14 @@ export async function* rowFindings(client: pg.ClientBase, facts: Facts): AsyncGe
         remedy: "connect as a login that may read users, workspaces and the credentials, whatever claims are set",
       };
     } else if (rows.count > 0) {
-      const { what, remedy } = rule;
-      yield { name: rule.name, severity: "in the way", what: `Rows of ${name} ${what}.`, remedy, rows };
+      const { what, remedy, loads } = rule;
+      yield {
+        name: rule.name,
+        severity: loads ? "note" : "in the way",
+        what: `Rows of ${name} ${what}.`,
+        remedy,
+        rows,
+      };
     }
   }
 }

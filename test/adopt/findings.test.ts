@@ -434,6 +434,24 @@ const cases: Record<string, Case> = {
     found: { "rows.team": "in the way" },
     says: /name a workspace that there isn't/,
   },
+  "a credential without a name, which loads": {
+    of: "with_credentials",
+    cause: `${credential("", "")}; update user_credentials set name = ''`,
+    found: { "rows.unnamed": "note" },
+    says: /have an empty name or provider.* name them/,
+  },
+  "a description beyond what the API takes, which loads": {
+    of: "with_credentials",
+    cause: credential(", description", ", repeat('x', 16385)"),
+    found: { "rows.description": "note" },
+    says: /description of more than 16384 bytes.* shorten it/,
+  },
+  "metadata beyond what the API takes, which load": {
+    of: "with_credentials",
+    cause: credential(", metadata", `, jsonb_build_object('k', repeat('x', 16384))`),
+    found: { "rows.metadata": "note" },
+    says: /metadata of more than 16384 bytes.* keep less/,
+  },
 };
 
 for (const [title, it] of Object.entries(cases)) {

@@ -82,6 +82,24 @@ test("a USER credential may have the name that the workspace's has", async (t) =
   t.is(came, 1);
 });
 
+test("what an application brought that the API would not make is renewed, renamed and revoked, and grows no further", async (t) => {
+  const large = (bytes: number) => "x".repeat(bytes);
+  for (const column of ["name", "provider", "description", "metadata"]) {
+    const named = column === "name" || column === "provider";
+    const json = (text: string) => (column === "metadata" ? JSON.stringify({ text }) : text);
+    const brought = { name: "brought", [column]: named ? "" : json(large(20_000)) };
+    const change = (assignment: string) => `update public.user_credentials set ${assignment} where type = 'CUSTOM'`;
+    await inWorld(pool, async (s) => {
+      t.is(await s.try(ana, insert({ ...brought, type: "CUSTOM" })), named ? "23514" : "54000", column);
+      t.is(await s.try(superuser, insert({ ...brought, type: "CUSTOM" })), 1);
+      t.is(await s.try(ana, change(`encrypted_value = '${sealed("B")}'`)), 1, column);
+      t.is(await s.try(ana, change("is_active = false")), 1, column);
+      t.is(await s.try(ana, change(`${column} = '${json("shorter")}'`)), 1, column);
+      t.is(await s.try(ana, change(`${column} = '${brought[column]}'`)), named ? "23514" : "54000", column);
+    });
+  }
+});
+
 test("a WORKSPACE credential has a workspace", withoutIt, {
   scenario: (s) => s.try(tableOwner, insert({ scope: "WORKSPACE" })),
   holds: "23514",

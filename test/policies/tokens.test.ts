@@ -149,6 +149,36 @@ test("a user has 100 tokens at once; those that were revoked or have ended don't
   });
 });
 
+test("what was made with a revoked token is revoked with it, and counts no more, whoever revokes", async (t) => {
+  const alive = "select id from keyrow.visible_tokens() where revoked_at is null";
+  for (const [who, sql] of [
+    [admin, revoke(ids.token)],
+    [dbAdmin, `update keyrow.tokens set revoked_at = now() where id = '${ids.token}'`],
+  ] as const) {
+    await inWorld(pool, async (s) => {
+      const [grandchild] = await s.rows<{ id: string }>(by(ids.childToken), create());
+      const before = (await s.rows(admin, alive)).length;
+      t.is(await s.try(who, sql), 1);
+      t.is((await s.rows(admin, alive)).length, before - 3);
+      const line = [ids.token, ids.childToken, grandchild?.id].map((id) => `'${id}'`).join(", ");
+      const times = await s.rows(superuser, `select distinct revoked_at from keyrow.tokens where id in (${line})`);
+      t.is(times.length, 1);
+    });
+  }
+});
+
+test("with an identity go all tokens of its user, however it is taken away, and nobody else's", async (t) => {
+  await inWorld(pool, async (s) => {
+    await s.run(`insert into keyrow.identities (issuer, subject, user_id)
+      values ('urn:x', 'a', '${ids.workspaceAdmin}'), ('urn:x', 'b', '${ids.ana}')`);
+    const [hers] = await s.rows<{ id: string }>(ana, create());
+    t.is(await s.try(dbAdmin, "delete from keyrow.identities where issuer = 'urn:x' and subject = 'a'"), 1);
+    const left = await s.rows(superuser, "select id from keyrow.tokens where revoked_at is null");
+    t.deepEqual(left, [{ id: hers?.id }]);
+    t.is(await s.try(by(ids.token), list), "28000");
+  });
+});
+
 test("tokens are made of tokens eight times at most", async (t) => {
   await inWorld(pool, async (s) => {
     let who = admin;
