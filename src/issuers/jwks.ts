@@ -59,7 +59,9 @@ export function createKeySet(options: KeySetOptions): KeySet {
     if (!works)
       log.warn(
         { issuer: name, error: (error as Error).cause ?? error },
-        "an issuer's keys could not be fetched; the last ones serve on",
+        set.jwks() === undefined
+          ? "an issuer's keys could not be fetched; until they are, its tokens are refused"
+          : "an issuer's keys could not be fetched; the last ones serve on",
       );
     else if (working === false) log.info({ issuer: name }, "an issuer's keys were fetched again");
     working = works;
@@ -128,7 +130,10 @@ async function boundedFetch(address: string, init: RequestInit): Promise<Respons
   if (bytes === undefined) throw new Error("too large to be a set of keys");
   const value = parseJsonBytes(bytes) as { keys?: unknown } | null;
   const keys: unknown = value?.keys;
-  if (!Array.isArray(keys) || keys.length > MAX_KEYS || !keys.every(isObject)) throw new Error("not a set of keys");
+  // An issuer without any key signs nothing: that is its fault, and not the last good keys'.
+  if (!Array.isArray(keys) || keys.length === 0 || keys.length > MAX_KEYS || !keys.every(isObject)) {
+    throw new Error("not a set of keys");
+  }
   return Response.json(value);
 }
 

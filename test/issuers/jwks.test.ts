@@ -2,7 +2,7 @@ import { generateKeyPairSync } from "node:crypto";
 import test, { type ExecutionContext } from "ava";
 import { KeyrowError } from "../../src/errors.ts";
 import { createKeySet, type KeySet, type KeySetOptions } from "../../src/issuers/jwks.ts";
-import { createLog } from "../../src/log.ts";
+import { createLog, type Log } from "../../src/log.ts";
 import { verifyJws } from "../../src/token.ts";
 import { issue, type KeyServer, makeKey, startKeyServer } from "../helpers/issuer.ts";
 
@@ -94,6 +94,7 @@ const faults: Array<[title: string, fault: (server: KeyServer) => unknown]> = [
   ["answers something else", (server) => server.answer((response) => response.end('{"error":"x"}'))],
   ["answers a list", (server) => server.answer((response) => response.end("[]"))],
   ["answers null", (server) => server.answer((response) => response.end("null"))],
+  ["has no keys", (server) => server.serve()],
   ["has a key that is none", (server) => server.answer((response) => response.end('{"keys":[null]}'))],
   ["answers a megabyte", (server) => server.answer((response) => response.end(`{"keys":[${" ".repeat(1_000_000)}]}`))],
   ["has a thousand keys", (server) => server.serve(...Array.from({ length: 1_000 }, () => rsa.jwk))],
@@ -112,8 +113,14 @@ for (const [title, fault] of faults) {
   });
 }
 
-test("an issuer that is away before any key came is UNAVAILABLE, and not the token's fault", async (t) => {
-  const { server, set, pass } = await open(t, []);
+test("an issuer that is away before any key came is UNAVAILABLE, not the token's fault, and no key is said to serve on", async (t) => {
+  const warnings: unknown[] = [];
+  const log = {
+    ...createLog("silent"),
+    warn: (...args: unknown[]) => void warnings.push(args.at(-1)),
+    info: () => undefined,
+  };
+  const { server, set, pass } = await open(t, [], { log: log as unknown as Log });
   server.answer((response) => response.writeHead(503).end());
   for (const attempt of [1, 2]) {
     const error = await refusal(set, named(rsa));
@@ -123,6 +130,13 @@ test("an issuer that is away before any key came is UNAVAILABLE, and not the tok
   server.serve(rsa.jwk);
   pass(10_000);
   t.true(await verifies(set, rsa));
+  server.answer((response) => response.writeHead(503).end());
+  pass(10_000);
+  await refusal(set, named(other));
+  t.deepEqual(warnings, [
+    "an issuer's keys could not be fetched; until they are, its tokens are refused",
+    "an issuer's keys could not be fetched; the last ones serve on",
+  ]);
 });
 
 test("an issuer that never answers is given up", async (t) => {
@@ -203,7 +217,6 @@ const refused: Array<[title: string, keys: Jwks, header: { alg?: unknown; kid?: 
   ["an Ed25519 key", [{ ...ed25519, kid: "r1" }], { alg: "EdDSA", kid: "r1" }],
   ["a private key", [{ ...rsa.privateKey.export({ format: "jwk" }), kid: "r1" }], { alg: "RS256", kid: "r1" }],
   ["a key that can't be read", [{ kty: "RSA", n: "!", e: "AQAB", kid: "r1" }], { alg: "RS256", kid: "r1" }],
-  ["no keys", [], { alg: "RS256", kid: "r1" }],
   ["a kid in other letters", [rsa.jwk], { alg: "RS256", kid: "R1" }],
   ["a kid that is a number", [{ ...rsa.jwk, kid: 1 }], { alg: "RS256", kid: 1 }],
   ["a kid that is null", [rsa.jwk], { alg: "RS256", kid: null }],
