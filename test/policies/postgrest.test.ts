@@ -358,6 +358,7 @@ const refusedAsAna: Array<[what: string, method: Method, statement: Statement, c
     "23514",
   ],
   ["no value at all", "POST", create(table, { name: "n", provider: "p", type: "SECRET", key_id: keyId }), "23502"],
+  ["no value and no key", "POST", create(table, { name: "n", provider: "p", type: "SECRET" }), "42501"],
   ["plaintext over a sealed value", "PATCH", update(table, { encrypted_value: plaintext }, { id: ids.USER }), "23514"],
   [
     "plaintext over a sealed value, under a legacy key",
