@@ -1,5 +1,5 @@
---! Previous: sha1:145869620e67600ad719ce6b01f76d52544c3b7b
---! Hash: sha1:811d626c90c0bb7d5605c0e334190f755c885822
+--! Previous: sha1:7f11d1974508867b60499e5422ab93603e9dbfb1
+--! Hash: sha1:e9c260c6f00e2327298b232b65d9b009d305fd92
 --! Message: what a login may not bend
 
 --! split: 1-current.sql
@@ -132,47 +132,49 @@ $function$;
 comment on function keyrow.is_unlimited() is 'Whether the asking token may do all that its user may.';
 grant execute on function keyrow.is_unlimited() to keyrow_user, keyrow_reveal;
 
--- Provider, name and workspace are compared as one text, with a separator between them that no part can hold: so each
--- side of a pattern is matched by itself, and a statement compares each row with one expression for each limit.
+-- Provider, name and workspace are compared as one text, with a separator between them that no part can hold: a pattern
+-- has as many of them as the text, so no star reaches from one part into the next. LIKE, and no regular expression: what a
+-- pattern costs grows with its length alone, however many stars it has.
 create or replace function keyrow.limit_patterns(action text) returns text[]
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $function$
-declare
-  anything constant text := '[^' || chr(1) || ']*';
 begin
-  return array(
-    select
-      case
-        when not (one -> 'actions' ?| case action when 'read' then array['read', 'reveal', 'write'] else array[action] end)
-          or one -> 'credentials' = '[]'
-        -- What is compared is never empty.
-        then '^$'
-        else format(
-          '^(?:%s)%s%s$',
-          coalesce(
-            (select string_agg(
-              replace(
-                regexp_replace(overlay(pattern placing chr(1) from position('/' in pattern) for 1), E'[][\\\\(){}.^$|?+]', E'\\\\\\&', 'g'),
-                '*', anything), '|')
-            from jsonb_array_elements_text(one -> 'credentials') pattern),
-            anything || chr(1) || anything),
-          chr(1), coalesce(lower(one ->> 'workspace'), anything))
-      end
-    from jsonb_array_elements(keyrow.limits()) one);
+  return (
+    with said as (
+      select array(
+        select overlay(escaped placing chr(1) from position('/' in escaped) for 1)
+          || chr(1) || coalesce(lower(one ->> 'workspace'), '%')
+        from jsonb_array_elements_text(coalesce(one -> 'credentials', '["*/*"]')) pattern,
+          regexp_replace(regexp_replace(pattern, E'[\\\\%_]', E'\\\\\\&', 'g'), E'\\*+', '%', 'g') escaped
+        where (one -> 'actions' ?| case action when 'read' then array['read', 'reveal', 'write'] else array[action] end)
+          is not false
+      ) as patterns
+      from jsonb_array_elements(keyrow.limits()) one)
+    -- An array is as wide in each row. What is compared is never empty.
+    select coalesce(array_agg(patterns || array_fill(''::text, array[widest - cardinality(patterns)])), '{}')
+    from said, (select greatest(1, max(cardinality(patterns))) from said) most (widest));
 end
 $function$;
 comment on function keyrow.limit_patterns(text) is
-  'What a credential has to match for an action of the asking token (`read`, `reveal` or `write`): a regular expression for each limit.';
+  'What a credential has to match for an action of the asking token (`read`, `reveal` or `write`): a row of patterns of LIKE for each limit, one of which has to match.';
 grant execute on function keyrow.limit_patterns(text) to keyrow_user, keyrow_reveal;
 
--- Inlined into the policies.
 create or replace function keyrow.is_within(patterns text[], provider text, name text, workspace_id uuid) returns boolean
-language sql immutable
-return (
-  pg_catalog.translate(provider, pg_catalog.chr(1), pg_catalog.chr(2)) || pg_catalog.chr(1)
-  || pg_catalog.translate(name, pg_catalog.chr(1), pg_catalog.chr(2)) || pg_catalog.chr(1)
-  || coalesce(workspace_id::text, '')
-) collate "C" ~ all (patterns);
+language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp
+as $function$
+declare
+  credential constant text collate "C" := translate(provider, chr(1), chr(2)) || chr(1)
+    || translate(name, chr(1), chr(2)) || chr(1) || coalesce(workspace_id::text, '');
+  any_of text[];
+begin
+  foreach any_of slice 1 in array patterns loop
+    if not credential like any (any_of) then
+      return false;
+    end if;
+  end loop;
+  return true;
+end
+$function$;
 comment on function keyrow.is_within(text[], text, text, uuid) is
   'Whether a credential of this provider, name and workspace matches what limit_patterns gave.';
 grant execute on function keyrow.is_within(text[], text, text, uuid) to keyrow_user, keyrow_reveal;
@@ -230,6 +232,21 @@ $function$;
 comment on function keyrow.machine_workspace_id() is
   'The workspace whose credentials the asking machine has; null for a person.';
 grant execute on function keyrow.machine_workspace_id() to keyrow_user;
+
+create or replace function keyrow.current_machine()
+returns table (id uuid, name text, workspace_id uuid, credentials text[], token_ends timestamptz)
+language plpgsql stable rows 1 security definer set search_path = pg_catalog, pg_temp
+as $function$
+begin
+  return query
+    select m.id, m.name, m.workspace_id, m.credentials,
+      to_timestamp(nullif(current_setting('keyrow.expires_at', true), '')::double precision)
+    from keyrow.machines m where m.id = (select public.current_user_id());
+end
+$function$;
+comment on function keyrow.current_machine() is
+  'The asking machine, what it was given, and when its token ends; nothing for a person.';
+grant execute on function keyrow.current_machine() to keyrow_user;
 
 create or replace function keyrow.identified_machines(issuer text, claims jsonb) returns setof uuid
 language sql stable rows 2 security definer set search_path = pg_catalog, pg_temp

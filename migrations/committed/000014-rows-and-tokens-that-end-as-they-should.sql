@@ -1,5 +1,5 @@
---! Previous: sha1:145869620e67600ad719ce6b01f76d52544c3b7b
---! Hash: sha1:b04ac86ed58ce21290d91e2628907ffa8c4ff7d3
+--! Previous: sha1:e9c260c6f00e2327298b232b65d9b009d305fd92
+--! Hash: sha1:34b392a44e14fdd9dcff77d7284b0cf2f1d98d59
 --! Message: rows and tokens that end as they should
 
 --! split: 1-current.sql

@@ -1,5 +1,5 @@
---! Previous: sha1:57eb423c3c017c11470f7f6060764e66523b6451
---! Hash: sha1:2f831b5946d5c6f17cc25a0c667e451bc36bbce2
+--! Previous: sha1:790505e67907badd5298369359c96fcced87b5c5
+--! Hash: sha1:7f11d1974508867b60499e5422ab93603e9dbfb1
 --! Message: machines say who they are
 
 --! split: 1-current.sql
@@ -15,15 +15,21 @@ alter default privileges revoke execute on functions from public;
 create or replace function keyrow.machine_limit() returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $function$
-begin
-  return (
+declare
+  given constant jsonb := (
     select jsonb_build_object(
       'credentials', to_jsonb(m.credentials), 'actions', '["read", "reveal"]'::jsonb, 'workspace', m.workspace_id)
     from keyrow.machines m where m.id = (select public.current_user_id()));
+begin
+  -- The server says so where the token is of an issuer that makes users alone: it must not make a machine.
+  if given is not null and current_setting('keyrow.bearer', true) = 'person' then
+    raise exception 'a person''s token names a machine' using errcode = 'invalid_authorization_specification';
+  end if;
+  return given;
 end
 $function$;
 comment on function keyrow.machine_limit() is
-  'What the asking machine is limited to, whatever its token says, as a limit of keyrow.limits(); null for a person.';
+  'What the asking machine is limited to, whatever its token says, as a limit of keyrow.limits(); null for a person. Raises where keyrow.bearer says that a person is asking.';
 grant execute on function keyrow.machine_limit() to keyrow_user;
 
 create or replace function keyrow.machine_workspace_id() returns uuid
