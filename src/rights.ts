@@ -61,12 +61,13 @@ const query = `
     r.rolcreaterole as "createRole",
     r.rolcreatedb as "createDatabase",
     r.rolreplication as replication,
-    -- In this database, whatever it is: tables, schemas, functions, types, large objects; or a tablespace. Its default
-    -- privileges are of what it would make, and it may make nothing.
+    -- In this database, whatever it is: tables, schemas, functions, types; or a tablespace. Its default privileges are of
+    -- what it would make, and large objects are what anybody may make: neither lets it do more.
     exists (
       select from pg_catalog.pg_shdepend d
       where d.refclassid = 'pg_catalog.pg_authid'::regclass and d.refobjid = r.oid and d.deptype = 'o'
-        and d.classid not in ('pg_catalog.pg_database'::regclass, 'pg_catalog.pg_default_acl'::regclass)
+        and d.classid not in (
+          'pg_catalog.pg_database'::regclass, 'pg_catalog.pg_default_acl'::regclass, 'pg_catalog.pg_largeobject'::regclass)
         and d.dbid in (0, (select oid from pg_catalog.pg_database where datname = current_database()))
     ) as owner,
     array(

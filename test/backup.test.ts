@@ -28,6 +28,7 @@ function block(part: string): string {
 }
 
 const checkPolicies = block("not every row would be dumped");
+const checkLargeObjects = block("pg_largeobject_metadata");
 const dumpAsOwner = block("--role=keyrow_owner --enable-row-security");
 const dumpAsSuperuser = block('"$SUPERUSER_URL"');
 const takeContents = block("cat > contents.sql");
@@ -416,6 +417,26 @@ on15("a table that the owner has no policy for is dumped empty without a word, a
   t.regex(compared.stdout, new RegExp(`^< public\\.${partition}\\|[1-9]`, "m"));
   t.regex(compared.stdout, new RegExp(`^> public\\.${partition}\\|0 0$`, "m"));
 });
+
+on15(
+  "a large object of somebody else stops the owner's dump, and the page's check says how to be rid of it",
+  async (t) => {
+    const at = await source();
+    await withConnection(at.server.url("postgres", "postgres"), (client) =>
+      client.query("create database littered template app"),
+    );
+    const env = { MIGRATE_DATABASE_URL: at.server.url("keyrow_migrate", "littered") };
+    t.is(await runs(t, at, checkLargeObjects, env), "");
+    await withConnection(at.server.url("postgres", "littered"), (client) =>
+      client.query("set role keyrow_anonymous; select lo_create(0)"),
+    );
+    t.regex((await shell(at, dumpAsOwner, env)).stderr, /permission denied for large object/);
+    const remedy = await runs(t, at, checkLargeObjects, env);
+    t.regex(remedy, /^select lo_unlink\(\d+\);$/);
+    await withConnection(at.server.url("postgres", "littered"), (client) => client.query(remedy));
+    t.is((await shell(at, dumpAsOwner, env)).exitCode, 0);
+  },
+);
 
 on15("a restrictive policy that binds the owner is noticed as well", async (t) => {
   const at = await source();

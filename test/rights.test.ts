@@ -77,9 +77,10 @@ test("neither what everybody may nor what the authenticator is granted is too mu
   t.is(await check("granted", "noinherit", granted), undefined);
 });
 
-test("default privileges of its own stop no start: anybody with its password can set them", async (t) => {
+test("default privileges and large objects of its own stop no start: anybody with its password can make them", async (t) => {
   const defaults = (login: string) =>
-    `${member(login)}; set role ${login}; alter default privileges grant select on tables to public; reset role`;
+    `${member(login)}; set role ${login}; alter default privileges grant select on tables to public;
+     select lo_create(0); reset role`;
   t.is(await check("defaults", "noinherit", defaults), undefined);
 });
 
