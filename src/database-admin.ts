@@ -10,6 +10,7 @@ import {
   withEmbeddedDatabase,
 } from "./embedded-database.ts";
 import { KeyrowError } from "./errors.ts";
+import { runWith } from "./script/child.ts";
 import { asOwner, asRole, migrationsFolder } from "./setup.ts";
 
 const addresses: Readonly<Record<string, (embedded: EmbeddedAddresses) => string>> = {
@@ -33,6 +34,27 @@ export async function databaseAddress({ dataDirectory }: Config, who: string): P
     message: "The embedded PostgreSQL of this data directory is not running.",
     hint: "Run `npm start` in another terminal first.",
   });
+}
+
+/**
+ * Runs psql on the running embedded database, as `owner` where the first argument is none of the addresses; gives its exit
+ * code. The password is in its environment, for arguments can be read by everybody on the machine.
+ */
+export async function runPsql(config: Config, args: readonly string[]): Promise<number> {
+  const [first = "", ...others] = args;
+  const [who, rest] = Object.hasOwn(addresses, first) ? [first, others] : ["owner", args];
+  const { username, password, pathname, port, searchParams } = new URL(await databaseAddress(config, who));
+  const variables = {
+    PGHOST: searchParams.get("host") ?? "",
+    // Set elsewhere, it would go before.
+    PGHOSTADDR: "",
+    PGPORT: port,
+    PGUSER: decodeURIComponent(username),
+    PGPASSWORD: decodeURIComponent(password),
+    PGDATABASE: decodeURIComponent(pathname.slice(1)),
+    PGOPTIONS: searchParams.get("options") ?? "",
+  };
+  return runWith(["psql", ...rest], new Map(Object.entries(variables)), false);
 }
 
 /** Runs graphile-migrate with the addresses of the embedded server; gives its exit code. */

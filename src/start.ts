@@ -158,7 +158,7 @@ function banner(config: Config, { port, openBao, demo, token }: Started): string
     ["Health", `${base}/readyz`],
     ["Data", dataDirectory],
     ...(openBao ? [["OpenBao", `unsealed, on ${openBao.socket}`]] : []),
-    ["psql", 'psql "$(npx keyrow db url)"'],
+    ["psql", "npx keyrow db psql"],
   ];
   const lines = [
     "",

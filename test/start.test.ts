@@ -29,6 +29,7 @@ import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts"
 import { openBaoTest } from "./helpers/openbao.ts";
 import { openBaoProgram } from "./helpers/openbao-program.ts";
 import { post, startTestServer } from "./helpers/server.ts";
+import { hasPostgres15 } from "./helpers/system-postgres.ts";
 import { passwords, prepareTemplate, templateName } from "./helpers/template.ts";
 
 const cli = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
@@ -559,6 +560,26 @@ test.serial("keyrow system opens the demo's SYSTEM credential, beside a running 
   );
   t.deepEqual(rows, Array(2).fill({ session_role: "postgres", user_id: null }));
 });
+
+(hasPostgres15 ? test.serial : test.serial.skip)(
+  "keyrow db psql is psql as who is named, without a password among its arguments",
+  async (t) => {
+    const directory = await copied(t);
+    const psql = (...args: string[]) => keyrow(directory, ["db", "psql", ...args]);
+    t.like(await psql("-c", "select 1"), { stdout: "", exitCode: 5 }, "not while nothing runs");
+    await start(t, directory);
+    const who = ["-qAtc", "select session_user || ' as ' || current_user"];
+    t.is((await psql(...who)).stdout, "keyrow_migrate as keyrow_owner");
+    t.is((await psql("owner", ...who)).stdout, "keyrow_migrate as keyrow_owner");
+    t.is((await psql("admin", ...who)).stdout, "postgres as keyrow_admin");
+    t.is((await psql("superuser", ...who)).stdout, "postgres as postgres");
+    t.is((await psql("-c", "nonsense")).exitCode, 1);
+    const { stdout: seen } = await psql("-c", "\\! tr '\\0' ' ' < /proc/$PPID/cmdline");
+    t.regex(seen, /psql/);
+    const { postgres } = JSON.parse(readFileSync(join(directory, "secrets.json"), "utf8"));
+    for (const password of Object.values<string>(postgres)) t.false(seen.includes(password));
+  },
+);
 
 test.serial("KEYROW_DEMO=off loads nothing, and a user's row is made at their first valid token", async (t) => {
   const directory = temporary(t);

@@ -2,6 +2,7 @@ import { constants } from "node:os";
 import { isatty } from "node:tty";
 import { execa } from "execa";
 import { KeyrowError } from "../errors.ts";
+import { printable } from "../printable.ts";
 import { childEnvironment } from "./environment.ts";
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const;
@@ -37,6 +38,6 @@ export async function runWith(
   for (const one of SIGNALS) process.off(one, tell);
   if (signal !== undefined) return 128 + constants.signals[signal as NodeJS.Signals];
   if (exitCode !== undefined) return exitCode;
-  process.stderr.write(`keyrow run: the command can't be run (${code})\n`);
+  process.stderr.write(`keyrow: ${printable(command)} can't be run (${code})\n`);
   return code === "ENOENT" ? 127 : 126;
 }
