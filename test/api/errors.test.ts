@@ -12,7 +12,8 @@ let server: TestServer;
 let ana: string;
 let id: string;
 test.before(async () => {
-  server = await startTestServer();
+  // All of its tests run at once, as one user.
+  server = await startTestServer({ env: { KEYROW_MAX_USER_REQUESTS: "1000" } });
   ana = await makeUser(server.database);
   const { data } = await server.query(
     ana,

@@ -53,7 +53,7 @@ const set = { credential: "p/n", value: "v" };
 
 test("a read is sent again after a cut, a refusal or a proxy's error, and so often", async (t) => {
   const { client, asked } = await against(t, [cut, text(504, "<html>"), me]);
-  t.deepEqual(await client.whoami(), { id: "i", name: null });
+  t.deepEqual(await client.whoami(), { id: "i", name: null, machine: null });
   t.is(asked.length, 3);
   const other = await against(t, [busy(503), busy(429), busy(503), me]);
   t.is(await code(other.client.whoami()), "UNAVAILABLE");

@@ -2,6 +2,7 @@ import { createPublicKey, randomUUID } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "ava";
+import { machineSigner } from "../../src/own-tokens.ts";
 import { ownSigningKey } from "../../src/signing-key.ts";
 import { createLogin } from "../helpers/admin.ts";
 import { makeTemporaryDirectory, removeWithServers } from "../helpers/cluster.ts";
@@ -156,7 +157,8 @@ test("an application's log that takes users alone refuses a machine, until it sa
     alter table public.activity_logs add foreign key (user_id) references public.users;
     drop policy activity_logs_insert_reveal on public.activity_logs;
     create policy theirs on public.activity_logs for insert to keyrow_reveal with check (true)`);
-  const server = await startTestServer({ database, env: { JWT_PROVISION: "off" } });
+  const signingKey = await ownSigningKey(join(directory, "own-key.pem"));
+  const server = await startTestServer({ database, signingKey, env: { JWT_PROVISION: "off" } });
   t.teardown(() => server.stop());
   const ana = await makeUser(database, "Ana");
   const workspaceId = await makeWorkspace(database, { [ana]: "OWNER" });
@@ -169,7 +171,8 @@ test("an application's log that takes users alone refuses a machine, until it sa
     [workspaceId],
   );
   const machine = rows[0].id;
-  const reveal = () => server.query(machine, "{ userCredentials { nodes { value } } }");
+  const token = machineSigner(signingKey, "keyrow")({ id: machine, expiresIn: 60 });
+  const reveal = () => post(server.url, token, { query: "{ userCredentials { nodes { value } } }" });
   const before = await reveal();
   t.deepEqual(before.codes, ["INTERNAL"]);
   t.false(before.text.includes("the value"));
