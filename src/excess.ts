@@ -25,7 +25,8 @@ export const working: Task = { name: "The worker", login: "keyrow_worker", mayBe
 /** From 16 on whoever takes a membership `m` back has to say who gave it, unless a superuser did: SQL for that. */
 export const grantor = "case when m.grantor <> 10 then format(' granted by %s', m.grantor::regrole) end";
 
-const attributes = [
+/** What makes a role strong: its column in `pg_roles`, what that means, and what takes it away. */
+export const attributes = [
   { column: "rolsuper", means: "is a superuser", taken: "nosuperuser" },
   { column: "rolbypassrls", means: "bypasses row level security", taken: "nobypassrls" },
   { column: "rolcreaterole", means: "may make roles and let itself into others", taken: "nocreaterole" },
@@ -53,10 +54,10 @@ const surplusQuery = `
   where (member.rolname = session_user or member.rolname = any ($1)) and role.rolname <> all ($1)
   order by 1`;
 
-type Role = { name: string; quoted: string; isLogin: boolean; reached: boolean } & Record<
-  (typeof attributes)[number]["column"],
-  boolean
->;
+/** The attributes of a role, by their columns. */
+export type Attributes = Readonly<Record<(typeof attributes)[number]["column"], boolean>>;
+
+type Role = { name: string; quoted: string; isLogin: boolean; reached: boolean } & Attributes;
 
 /**
  * Refuses a login that may do more than its task: by itself, by what it may become, or by the roles whose functions it
@@ -87,7 +88,8 @@ export async function refuseExcess(client: Pick<pg.ClientBase, "query">, task: T
   });
 }
 
-function had(role: Role) {
+/** Those of the attributes that a role has. */
+export function had(role: Attributes) {
   return attributes.filter(({ column }) => role[column]);
 }
 

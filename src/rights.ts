@@ -1,6 +1,6 @@
 import type pg from "pg";
 import { KeyrowError } from "./errors.ts";
-import { grantor, refuseExcess, serving } from "./excess.ts";
+import { type Attributes, attributes, grantor, had, refuseExcess, serving } from "./excess.ts";
 
 /** What the migrations let the server's login call, in the schema keyrow. */
 const callable = [
@@ -56,11 +56,7 @@ const query = `
   select
     session_user as login,
     quote_ident(session_user) as "quotedLogin",
-    r.rolsuper as superuser,
-    r.rolbypassrls as bypass,
-    r.rolcreaterole as "createRole",
-    r.rolcreatedb as "createDatabase",
-    r.rolreplication as replication,
+    ${attributes.map(({ column }) => `r.${column}`).join(", ")},
     -- In this database, whatever it is: tables, schemas, functions, types; or a tablespace. Its default privileges are of
     -- what it would make, and large objects are what anybody may make: neither lets it do more.
     exists (
@@ -103,14 +99,9 @@ const query = `
     array(${grantedToIt} order by 1) as granted
   from pg_catalog.pg_roles r where r.rolname = session_user`;
 
-interface Rights {
+interface Rights extends Attributes {
   readonly login: string;
   readonly quotedLogin: string;
-  readonly superuser: boolean;
-  readonly bypass: boolean;
-  readonly createRole: boolean;
-  readonly createDatabase: boolean;
-  readonly replication: boolean;
   readonly owner: boolean;
   readonly databases: readonly string[];
   readonly member: boolean;
@@ -138,15 +129,11 @@ export async function checkRights(pool: pg.Pool): Promise<void> {
 
 function reasons(it: Rights): string[] {
   return [
-    it.superuser && "it is a superuser",
-    it.bypass && "it bypasses row level security",
-    it.createRole && "it may make roles and let itself into others",
-    it.createDatabase && "it may make databases",
-    it.replication && "it may replicate the whole server",
+    ...had(it).map(({ means }) => `it ${means}`),
     it.owner && "it owns things in the database",
     it.databases.length > 0 && `it owns the database ${some(it.databases, ", ")}`,
     // A superuser may become anybody: the list would tell nothing.
-    !it.superuser && it.others.length > 0 && `it may become ${it.others.join(", ")}`,
+    !it.rolsuper && it.others.length > 0 && `it may become ${it.others.join(", ")}`,
     it.giving.length > 0 && `it may let others be ${[...new Set(it.giving.map(roleOf))].join(", ")}`,
     it.granted.length > 0 && `it has rights of its own: ${some(it.granted, ", ")}`,
     !it.member && "it may not become keyrow_user",
@@ -158,22 +145,16 @@ function reasons(it: Rights): string[] {
 function remedy(it: Rights): string {
   if (it.login !== "keyrow_authenticator")
     return "Connect as keyrow_authenticator, or as a login with its rights alone.";
-  const attributes = [
-    it.superuser && "nosuperuser",
-    it.bypass && "nobypassrls",
-    it.createRole && "nocreaterole",
-    it.createDatabase && "nocreatedb",
-    it.replication && "noreplication",
-  ].filter((attribute) => attribute !== false);
+  const taken = had(it).map((attribute) => attribute.taken);
   const statements = [
-    attributes.length > 0 && `alter role ${it.quotedLogin} ${attributes.join(" ")}`,
+    taken.length > 0 && `alter role ${it.quotedLogin} ${taken.join(" ")}`,
     ...it.surplus.map((membership) => `revoke ${membership}`),
     ...it.giving.map((membership) => `revoke admin option for ${membership}`),
     ...it.granted.map((right) => `revoke ${right} from ${it.quotedLogin}`),
     ...it.databases.map((name) => `alter database ${name} owner to whoever should own it`),
     it.owner && `reassign owned by ${it.quotedLogin} to whoever should own it`,
     !it.member && `grant keyrow_user to ${it.quotedLogin}`,
-    it.member && it.inherits && !it.superuser && `alter role ${it.quotedLogin} noinherit`,
+    it.member && it.inherits && !it.rolsuper && `alter role ${it.quotedLogin} noinherit`,
     ...it.inheriting.map((membership) => `grant ${membership}`),
   ].filter((statement) => statement !== false);
   if (statements.length === 0)
