@@ -1,37 +1,18 @@
 import { createSecretKey } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
-import { join } from "node:path";
 import ava, { type ExecutionContext } from "ava";
-import { addKey, createKeyFile, readKeyFile } from "../src/cipher/keyfile.ts";
+import { addKey, readKeyFile } from "../src/cipher/keyfile.ts";
 import { createKeyring } from "../src/cipher/keyring.ts";
 import { createLocalCipher } from "../src/cipher/local.ts";
 import { observe } from "./cipher/openbao.ts";
-import { createLogin, keyrow } from "./helpers/admin.ts";
-import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts";
-import { createTestDatabase } from "./helpers/database.ts";
+import { keyrow, stageOperator } from "./helpers/admin.ts";
 import { openBaoTest, startOpenBao } from "./helpers/openbao.ts";
 import { asAdmin } from "./helpers/server.ts";
 import { makeOwner, opened, rowsOf, store, worker } from "./reseal/stage.ts";
 
-/** A database, a key file, and the environment of an operator's commands on them. */
+/** An operator's stage, with what keys, rows and their owner are made of. */
 async function stage(t: ExecutionContext) {
-  const database = await createTestDatabase();
-  const login = await createLogin(database, "keyrow_admin");
-  const directory = makeTemporaryDirectory("keyrow-keys-");
-  t.teardown(async () => {
-    await login.drop();
-    await database.drop();
-    await removeWithServers(directory);
-  });
-  const keyFile = join(directory, "keys.json");
-  await createKeyFile(keyFile);
-  const env = {
-    PATH: process.env.PATH ?? "",
-    ADMIN_DATABASE_URL: login.url,
-    WORKER_DATABASE_URL: database.url("keyrow_worker"),
-    KEYROW_KEY_FILE: keyFile,
-    KEYROW_DATA_DIR: join(directory, "none"),
-  };
+  const { database, keyFile, env } = await stageOperator(t);
   const locals = async () => createKeyring((await readKeyFile(keyFile)).map(createLocalCipher));
   const db = await worker(t, database);
   const owner = await makeOwner(database);

@@ -1,16 +1,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import ava, { type ExecutionContext } from "ava";
-import { createKeyFile, readKeyFile } from "../src/cipher/keyfile.ts";
+import { readKeyFile } from "../src/cipher/keyfile.ts";
 import { createKeyring } from "../src/cipher/keyring.ts";
 import { createLocalCipher } from "../src/cipher/local.ts";
 import { serve } from "./faults/serving.ts";
-import { createLogin, keyrow } from "./helpers/admin.ts";
-import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts";
-import { createTestDatabase } from "./helpers/database.ts";
+import { keyrow, stageOperator } from "./helpers/admin.ts";
 import { openBaoTest, startOpenBao } from "./helpers/openbao.ts";
 import { asAdmin, makeUser, post } from "./helpers/server.ts";
 import { makeOwner, store, worker } from "./reseal/stage.ts";
@@ -20,24 +17,9 @@ import { makeOwner, store, worker } from "./reseal/stage.ts";
 const cli = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
 
 async function stage(t: ExecutionContext) {
-  const database = await createTestDatabase();
-  const login = await createLogin(database, "keyrow_admin");
-  const directory = makeTemporaryDirectory("keyrow-rotation-");
-  t.teardown(async () => {
-    await login.drop();
-    await database.drop();
-    await removeWithServers(directory);
-  });
-  const keyFile = join(directory, "keys.json");
-  const [first] = await createKeyFile(keyFile);
-  const env = {
-    PATH: process.env.PATH ?? "",
-    ADMIN_DATABASE_URL: login.url,
-    WORKER_DATABASE_URL: database.url("keyrow_worker"),
-    KEYROW_KEY_FILE: keyFile,
-    KEYROW_DATA_DIR: join(directory, "none"),
-  };
-  return { database, keyFile, first: first?.id ?? "", env };
+  const staged = await stageOperator(t);
+  const [first] = await readKeyFile(staged.keyFile);
+  return { ...staged, first: first?.id ?? "" };
 }
 
 ava(

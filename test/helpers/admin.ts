@@ -1,10 +1,13 @@
 import { randomBytes } from "node:crypto";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { ExecutionContext } from "ava";
 import { execa } from "execa";
+import { createKeyFile } from "../../src/cipher/keyfile.ts";
 import { socketUrl } from "../../src/embedded/server.ts";
 import { withConnection } from "../../src/setup.ts";
-import { testCluster } from "./cluster.ts";
-import { type TestDatabase, testUrl } from "./database.ts";
+import { makeTemporaryDirectory, removeWithServers, testCluster } from "./cluster.ts";
+import { createTestDatabase, type TestDatabase, testUrl } from "./database.ts";
 
 const cli = fileURLToPath(new URL("../../src/cli.ts", import.meta.url));
 
@@ -57,4 +60,26 @@ export async function keyrow(args: string[], env: Record<string, string>, input:
     if (next === undefined) running -= 1;
     else next();
   }
+}
+
+/** A database, a key file, and the environment of an operator's commands on them, until the test is over. */
+export async function stageOperator(t: ExecutionContext) {
+  const database = await createTestDatabase();
+  const login = await createLogin(database, "keyrow_admin");
+  const directory = makeTemporaryDirectory("keyrow-operator-");
+  t.teardown(async () => {
+    await login.drop();
+    await database.drop();
+    await removeWithServers(directory);
+  });
+  const keyFile = join(directory, "keys.json");
+  await createKeyFile(keyFile);
+  const env = {
+    PATH: process.env.PATH ?? "",
+    ADMIN_DATABASE_URL: login.url,
+    WORKER_DATABASE_URL: database.url("keyrow_worker"),
+    KEYROW_KEY_FILE: keyFile,
+    KEYROW_DATA_DIR: join(directory, "none"),
+  };
+  return { database, keyFile, env };
 }
