@@ -18,9 +18,9 @@ export function createPool(connectionString: string, options: pg.PoolConfig = {}
   return pool;
 }
 
-// PostgreSQL answers the opening of a transaction at once. If it does not, whatever cut that connection off without a
+// PostgreSQL answers the settings of a transaction at once. If it does not, whatever cut that connection off without a
 // word cut off all that there were; a packet filter, or a machine that is gone, may never say so.
-const OPENING_MS = 3_000;
+const SIGN_MS = 3_000;
 const made = new WeakMap<pg.PoolClient, number>();
 const silent = new WeakMap<pg.Pool, number>();
 
@@ -36,8 +36,8 @@ export async function connect(pool: pg.Pool): Promise<pg.PoolClient> {
   }
 }
 
-/** Waits for what PostgreSQL answers at once, and gives the connection up if it does not. */
-export function atOnce<T>(pool: pg.Pool, client: pg.PoolClient, answer: Promise<T>): Promise<T> {
+/** Gives the connection up unless what this returns is called soon. */
+export function awaitSign(pool: pg.Pool, client: pg.PoolClient): () => void {
   let waiting = true;
   const giveUp = () => {
     if (!waiting) return;
@@ -45,15 +45,15 @@ export function atOnce<T>(pool: pg.Pool, client: pg.PoolClient, answer: Promise<
     client.connection.stream.destroy();
   };
   // What has arrived while this process itself stood still is read first.
-  const timer = setTimeout(() => setImmediate(giveUp), OPENING_MS);
-  return answer.finally(() => {
+  const timer = setTimeout(() => setImmediate(giveUp), SIGN_MS);
+  return () => {
     waiting = false;
     clearTimeout(timer);
-  });
+  };
 }
 
-/** Asks the database for a sign of life; rejects where it gives none. */
-export async function isAlive(pool: pg.Pool): Promise<void> {
-  const sign: pg.QueryConfig & pg.ClientConfig = { text: "select", query_timeout: OPENING_MS };
-  await pool.query(sign);
+/** Asks the database, or one connection to it, for a sign of life; rejects where it gives none. */
+export async function isAlive(database: pg.Pool | pg.PoolClient): Promise<void> {
+  const sign: pg.QueryConfig & pg.ClientConfig = { text: "select", query_timeout: SIGN_MS };
+  await database.query(sign);
 }

@@ -2,11 +2,12 @@ import pg from "pg";
 import type { PgClient, PgClientQuery, PgClientResult, WithPgClient } from "postgraphile/@dataplan/pg";
 import { tooLarge } from "./bounded-json.ts";
 import { checkBudget, type Settings, spend } from "./budget.ts";
-import { atOnce, connect } from "./database.ts";
+import { connect, isAlive } from "./database.ts";
 import { KeyrowError } from "./errors.ts";
 import { MAX_RESULT_CHARACTERS } from "./limits.ts";
 import { KEYROW_CLAIM } from "./settings/database.ts";
 import { createShares, type Shares, tookTooLong } from "./shares.ts";
+import { transact } from "./transaction.ts";
 
 // The connections that requests use, and the pools whose requests were cut off.
 const inUse = new WeakMap<pg.Pool, Set<pg.PoolClient>>();
@@ -44,9 +45,7 @@ function msLeft(settings: Settings, requestMs: number): number {
 
 /**
  * PostGraphile's access to the pool. A user has a share of it, and a request waits for that until its time is over. With
- * settings, a call is one query in a transaction of its own, and begin, settings, query and commit go out in one write:
- * one round trip. Nothing counts before `COMMIT` has answered: after an error, PostgreSQL answers `commit` with the tag
- * ROLLBACK and no error.
+ * settings, a call is one query in a transaction of its own.
  */
 export function createWithPgClient(pool: pg.Pool, requestMs = 30_000): WithPgClient {
   const clients = inUse.get(pool) ?? new Set();
@@ -66,7 +65,11 @@ export function createWithPgClient(pool: pg.Pool, requestMs = 30_000): WithPgCli
     } catch (error) {
       // Only an error that PostgreSQL reported leaves the connection in a state that is known, unless it was its last.
       const reported = error instanceof pg.DatabaseError || error instanceof KeyrowError;
-      broken = !reported || !(await rollBack(client));
+      const isBroken = isAlive(client).then(
+        () => false,
+        () => true,
+      );
+      broken = !reported || (await isBroken);
       throw error;
     } finally {
       client.off("error", onError);
@@ -88,17 +91,9 @@ export function createWithPgClient(pool: pg.Pool, requestMs = 30_000): WithPgCli
 
 type OnClient = <T>(settings: Settings | null, callback: (client: PgClient) => T | Promise<T>) => Promise<T>;
 
-/** Ends a transaction where one is open; false where the connection is lost. */
-function rollBack(client: pg.PoolClient): Promise<boolean> {
-  return client.query("rollback").then(
-    () => true,
-    () => false,
-  );
-}
-
 /** A client without settings: for PostGraphile's own questions at the start. */
 function plain(client: pg.PoolClient): PgClient {
-  return clientWith(client, (query) => send(client, query));
+  return clientWith(client, (query) => client.query(config(client, query)));
 }
 
 // So many bytes hold more characters than a request may. An answer is in memory from its first byte to its last, and a
@@ -113,28 +108,11 @@ function transactional(pool: pg.Pool, client: pg.PoolClient, settings: Settings)
     if (used) throw new Error("a call is one query");
     used = true;
     checkBudget(settings);
-    const { stream } = client.connection;
-    const arriving = cutBeyond(stream, MAX_ANSWER_BYTES);
-    stream.cork();
-    // In one tick, so that nothing can come between them.
-    const steps = [
-      atOnce(pool, client, client.query("begin read write")),
-      client.query({
-        name: "settings",
-        text: "select set_config(el->>0, el->>1, true) from json_array_elements($1::json) el",
-        values: [asJson(settings)],
-      }),
-      send(client, query),
-      client.query("commit"),
-    ] as const;
-    stream.uncork();
-    const outcomes = await Promise.allSettled(steps);
+    const arriving = cutBeyond(client.connection.stream, MAX_ANSWER_BYTES);
+    const answer = await transact(pool, client, asJson(settings), config(client, query)).catch((error: unknown) => {
+      throw arriving.stop() ? tooLarge() : error;
+    });
     if (arriving.stop()) throw tooLarge();
-    // What failed first is the reason; what came after it failed because of it.
-    const failed = outcomes.find((outcome) => outcome.status === "rejected");
-    if (failed !== undefined) throw failed.reason;
-    const [, , answer, { command }] = await Promise.all(steps);
-    if (command !== "COMMIT") throw new KeyrowError("INTERNAL");
     spend(settings, answer);
     return answer;
   });
@@ -169,13 +147,13 @@ function clientWith(client: pg.PoolClient, run: (query: PgClientQuery) => Promis
   } as unknown as PgClient;
 }
 
-function send(client: pg.PoolClient, { text, name, values, arrayMode }: PgClientQuery): Promise<pg.QueryResult> {
-  return client.query({
+function config(client: pg.PoolClient, { text, name, values, arrayMode }: PgClientQuery): pg.QueryConfig {
+  return {
     text,
     values: values as unknown[],
     ...(name !== undefined && preparable(client, name) && { name }),
     ...(arrayMode && { rowMode: "array" as const }),
-  });
+  };
 }
 
 // A request's settings are one object from first to last, and sent with each of its transactions.

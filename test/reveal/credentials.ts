@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import pg from "pg";
 import { withConnection } from "../../src/setup.ts";
+import { Transaction } from "../../src/transaction.ts";
 import type { TestDatabase } from "../helpers/database.ts";
 import { asAdmin, type TestServer } from "../helpers/server.ts";
 
@@ -76,29 +77,25 @@ export async function forge(database: TestDatabase, text: string, values: unknow
 
 /** What was sent to the database so far, each transaction with its statements in order. */
 export interface Traffic {
-  /** The transactions of a request, without their opening and settings: the statements, then `commit` or `rollback`. */
+  /** The transactions of a request, without their settings: the statement, then `commit` or `rollback`. */
   of(requestId: string | null): string[][];
 }
 
 /** Listens to every connection of this process from now on. A request's settings tell whose a transaction is. */
 export function listenToTraffic(): Traffic {
-  const done: Array<{ request: string; statements: string[] }> = [];
-  const open = new WeakMap<object, { request: string; statements: string[] }>();
+  const done: Array<{ request: string | undefined; statements: string[] }> = [];
   const { query } = pg.Client.prototype;
   const listening = function (this: pg.Client, ...args: unknown[]) {
-    const config = args[0] as string | { text: string; name?: string; values?: unknown[] };
-    const text = typeof config === "string" ? config : config.text;
-    const current = open.get(this);
-    if (text === "begin read write") {
-      const transaction = { request: "", statements: [] };
-      open.set(this, transaction);
-      done.push(transaction);
-    } else if (current !== undefined && typeof config === "object" && config.name === "settings") {
-      const settings = new Map(JSON.parse(String(config.values?.[0])) as Array<[string, string]>);
-      current.request = settings.get("keyrow.request_id") ?? "";
-    } else if (current !== undefined) {
-      current.statements.push(text);
-      if (text === "commit" || text === "rollback") open.delete(this);
+    const [transaction] = args;
+    if (transaction instanceof Transaction) {
+      const settings = new Map(JSON.parse(transaction.settings) as Array<[string, string]>);
+      const statements = [transaction.text];
+      done.push({ request: settings.get("keyrow.request_id"), statements });
+      const { callback } = transaction;
+      transaction.callback = (error, result) => {
+        statements.push(error ? "rollback" : "commit");
+        callback(error, result);
+      };
     }
     return Reflect.apply(query, this, args);
   };

@@ -1,10 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
 import type pg from "pg";
-import { createPool } from "../../src/database.ts";
-import { createSession } from "../../src/session.ts";
 import { withConnection } from "../../src/setup.ts";
-import { createWithPgClient } from "../../src/with-pg-client.ts";
 import type { TestDatabase } from "../helpers/database.ts";
 import { asAdmin, makeUser, startTestServer, type TestServer } from "../helpers/server.ts";
 import { asRecorded, type Made, makeCredentials, recordedReveals, replaceReveal, revealOne } from "./credentials.ts";
@@ -176,7 +173,10 @@ test("all connections killed at once cost the requests on them alone", async (t)
     await client.query("select pg_advisory_lock(7)");
     // A user's share of the connections.
     const attempts = Array.from({ length: 5 }, () => it.server.query(it.ana, revealOne, { id: it.made.id }));
-    for (let pids = 0; pids < 5; await delay(10)) {
+    let answered = false;
+    for (const attempt of attempts) attempt.then(() => (answered = true));
+    // On a busy machine the lock's own time may be up first.
+    for (let pids = 0; pids < 5 && !answered; await delay(10)) {
       const { rows } = await client.query(
         "select count(*)::int as n from pg_locks where locktype = 'advisory' and not granted",
       );
@@ -187,7 +187,6 @@ test("all connections killed at once cost the requests on them alone", async (t)
     );
     for (const { text, codes } of await Promise.all(attempts)) {
       t.false(text.includes(it.made.value));
-      // On a busy machine the lock's own time may be up first.
       t.true(["UNAVAILABLE", "CONFLICT"].includes(codes.join()));
     }
   });
@@ -222,31 +221,6 @@ test("a change whose record can't be written is not made", async (t) => {
     "grant insert (user_id, workspace_id, action, entity_type, entity_id, details) on public.activity_logs to keyrow_reveal",
   );
   await revealsAgain(t, it);
-});
-
-test("a transaction that was aborted does not count as committed, though `commit` reports no error", async (t) => {
-  const it = await stage(t);
-  const pool = createPool(it.server.database.url("keyrow_authenticator"), { max: 1 });
-  t.teardown(() => pool.end());
-  const withPgClient = createWithPgClient(pool);
-  const settings = createSession({ statementMs: 10_000 })({ userId: it.ana, expiresAt: 0 }, "swallowed");
-  // A driver that loses an error, which this one can't be made to do: the tag alone tells.
-  pool.on("connect", (client) => {
-    const query = client.query.bind(client) as (asked: unknown) => Promise<unknown>;
-    const losing = (asked: { text?: string }) =>
-      asked.text?.includes("1 / 0") ? query(asked).catch(() => ({ rows: [], command: "SELECT" })) : query(asked);
-    Object.assign(client, { query: losing });
-  });
-  const swallowing = withPgClient(settings, (client) =>
-    client.query({
-      text: "select r.id, 1 / 0 from keyrow.reveal_user_credentials($1) r",
-      values: [[it.made.id]],
-    }),
-  );
-  await t.throwsAsync(swallowing, { code: "INTERNAL" });
-  t.deepEqual(await recordedReveals(it.server.database, "swallowed"), []);
-  const { rows } = await withPgClient(settings, (client) => client.query<{ n: number }>({ text: "select 1 as n" }));
-  t.deepEqual(rows as unknown, [{ n: 1 }], "the connection is good for the next one");
 });
 
 test("PostgreSQL answers `commit` after an error with the tag ROLLBACK and no error", async (t) => {

@@ -1,0 +1,81 @@
+import pg from "pg";
+import { awaitSign } from "./database.ts";
+
+// What pg's query has besides, and its types don't say.
+interface Connection {
+  bind(message: { statement: string; values: unknown[] }): void;
+  execute(message: object): void;
+  flush(): void;
+}
+interface Query extends pg.Submittable {
+  readonly text: string;
+  callback: Answered;
+  prepare(connection: Connection): void;
+  handleCommandComplete(message: unknown, connection: Connection): void;
+}
+type Config = pg.QueryConfig & { readonly queryMode?: "extended" };
+type Answered = (error: Error | null, result: pg.QueryResult) => void;
+const Query = pg.Query as unknown as new (config: Config, values: undefined, answered: Answered) => Query;
+
+const SETTINGS = "keyrow settings";
+const prepareSettings = `prepare "${SETTINGS}" (json) as
+  select from json_array_elements($1) el where set_config(el->>0, el->>1, true) is null`;
+const isPrepared = new WeakSet<pg.ClientBase>();
+
+/**
+ * A query in a transaction of its own, after its settings: names and values, as JSON. All of it is one implicit
+ * transaction, which the Sync behind it commits: its answer is there when that has committed, and nothing before counts.
+ */
+export class Transaction extends Query {
+  readonly settings: string;
+  readonly #onSet: () => void;
+  #isSet = false;
+
+  constructor(settings: string, config: pg.QueryConfig, onSet: () => void, answered: Answered) {
+    super({ ...config, queryMode: "extended" }, undefined, answered);
+    this.settings = settings;
+    this.#onSet = onSet;
+  }
+
+  override prepare(connection: Connection): void {
+    connection.bind({ statement: SETTINGS, values: [this.settings] });
+    connection.execute({});
+    // Answered at once, however long the query takes.
+    connection.flush();
+    super.prepare(connection);
+  }
+
+  override handleCommandComplete(message: unknown, connection: Connection): void {
+    if (this.#isSet) {
+      super.handleCommandComplete(message, connection);
+      return;
+    }
+    this.#isSet = true;
+    this.#onSet();
+  }
+}
+
+/** Runs a query in a transaction of its own with these settings: one write, and one round trip. */
+export async function transact(
+  pool: pg.Pool,
+  client: pg.PoolClient,
+  settings: string,
+  config: pg.QueryConfig,
+): Promise<pg.QueryResult> {
+  const { stream } = client.connection;
+  const onSign = awaitSign(pool, client);
+  stream.cork();
+  const prepared = isPrepared.has(client) ? undefined : client.query(prepareSettings);
+  isPrepared.add(client);
+  const answer = new Promise<pg.QueryResult>((resolve, reject) => {
+    const answered: Answered = (error, result) => {
+      onSign();
+      if (error) reject(error);
+      else resolve(result);
+    };
+    client.query(new Transaction(settings, config, onSign, answered));
+  });
+  stream.uncork();
+  const [result] = await Promise.all([answer, prepared]);
+  return result;
+}
