@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import { nodeOptions } from "../src/node-options.mjs";
 
 const root = join(import.meta.dirname, "..");
 const running = new Set<ChildProcess>();
@@ -21,7 +22,8 @@ export function start(args: string[], env: Record<string, string>, ...more: Arra
     // Nothing of whoever measures: their settings would be measured, too.
     env: { PATH: process.env.PATH, ...env, KEYROW_LAUNCHER_FD: "3" },
   };
-  const child = spawn(process.execPath, ["--import", join(root, "src/follow.mjs"), ...args], options);
+  const follow = ["--import", join(root, "src/follow.mjs")];
+  const child = spawn(process.execPath, [...nodeOptions, ...follow, ...args], options);
   running.add(child);
   child.once("exit", () => running.delete(child));
   return child;

@@ -9,6 +9,7 @@ import { dirname, join } from "node:path";
 import { isatty } from "node:tty";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { Failure, installDependencies } from "./install.mjs";
+import { nodeOptions } from "./node-options.mjs";
 
 const NEEDED = 24;
 // What a client needs alone.
@@ -85,7 +86,7 @@ async function startOn(candidates, args) {
   };
   const follow = ["--import", new URL("follow.mjs", import.meta.url).href];
   for (const node of candidates) {
-    const child = spawn(node, [...follow, ...args], options);
+    const child = spawn(node, [...nodeOptions, ...follow, ...args], options);
     const started = await new Promise((resolve) =>
       child.once("spawn", () => resolve(true)).once("error", () => resolve(false)),
     );

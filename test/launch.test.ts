@@ -41,7 +41,7 @@ function checkout(t: ExecutionContext, installed = true): string {
   t.teardown(() => rmSync(directory, { recursive: true, force: true }));
   mkdirSync(join(directory, "src"));
   mkdirSync(join(directory, "bin"));
-  for (const name of ["launch.mjs", "follow.mjs", "install.mjs", "lockfile.mjs"]) {
+  for (const name of ["launch.mjs", "follow.mjs", "install.mjs", "lockfile.mjs", "node-options.mjs"]) {
     cpSync(join(root, "src", name), join(directory, "src", name));
   }
   writeFileSync(join(directory, "src/cli.ts"), program);

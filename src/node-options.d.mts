@@ -1,0 +1,2 @@
+/** What the servers' Node is started with. */
+export declare const nodeOptions: readonly string[];
