@@ -15,8 +15,10 @@ import type { Turns } from "./turns.ts";
 /** What answers a GraphQL request. */
 export interface GraphQLParts {
   readonly execute: GraphQLExecutor;
-  /** How many requests run at once. */
+  /** How many requests of one user, and of all, run at once. */
   readonly turns: Turns;
+  /** How many requests with the tokens of one subject, and of all, ask at once who that is. */
+  readonly askTurns: Turns;
   readonly loopTurn: LoopTurn;
   /** Throws UNAUTHENTICATED; UNAVAILABLE where the keys for it can't be fetched. */
   readonly verify: (authorization: string | readonly string[] | undefined) => Promise<Bearer>;
@@ -48,13 +50,15 @@ export async function serveGraphQL(
   if (type === undefined) {
     return refused(406, "Answers are application/graphql-response+json or application/json.", log);
   }
-  // A turn comes first: bodies that wait would fill the memory.
-  const giveBack = await parts.turns
-    .take(`${bearer.issuer.name} ${bearer.subject}`)
-    .catch((error: unknown) => tooMany(error, log));
+  const asked = await takeTurn(parts.askTurns, `${bearer.issuer.name} ${bearer.subject}`, log);
+  if (typeof asked !== "function") return asked;
+  const claims = await parts.identify(bearer, log).finally(asked);
+  // Several subjects may be one user, who has one share. A turn comes before the body: those that wait would fill the memory.
+  const giveBack = await takeTurn(parts.turns, claims.userId, log);
   if (typeof giveBack !== "function") return giveBack;
   try {
-    const answer = toAnswer(await run(parts, request, bearer, requestId, log), type, parts.limits.answerBytes, log);
+    const executed = await run(parts, request, bearer, claims, requestId, log);
+    const answer = toAnswer(executed, type, parts.limits.answerBytes, log);
     // Answers that nobody reads fill the memory, too.
     return { ...answer, over: giveBack };
   } catch (error) {
@@ -78,14 +82,19 @@ async function run(
   parts: GraphQLParts,
   request: IncomingMessage,
   bearer: Bearer,
+  claims: Claims,
   requestId: string,
   log: Log,
 ): Promise<GraphQLAnswer> {
-  const claims = await parts.identify(bearer, log);
   const body = graphqlRequest(await readJsonBody(request, parts.limits.bodyBytes, parts.loopTurn));
   await parts.checkLiveness(claims, requestId);
   if (bearer.issuer.subjects === "uuid" && claims.bearer !== "machine") await parts.provision?.(claims, requestId);
   return parts.execute(body, claims, requestId, log);
+}
+
+/** A turn to give back, or the answer where there is none. */
+function takeTurn(turns: Turns, who: string, log: Log): Promise<(() => void) | Answer> {
+  return turns.take(who).catch((error: unknown) => tooMany(error, log));
 }
 
 /** One user's flood is 429; where all together are too many, the answer is the error's own, 503. */

@@ -124,15 +124,17 @@ async function serveOn(pool: pg.Pool, config: Config, parts: ServeParts): Promis
     await serv.ready();
     const handle = serv.createHandler();
     const loopTurn = createLoopTurns();
+    const turnLimits = {
+      running: limits.requestsPerUser,
+      waiting: MAX_WAITING,
+      total: limits.requests,
+      waitMs: limits.requestMs,
+    };
     server = createHttpServer({
       execute: createExecutor(pgl, serv, { limits, loopTurn, introspection: config.introspection }),
       loopTurn,
-      turns: createTurns({
-        running: limits.requestsPerUser,
-        waiting: MAX_WAITING,
-        total: limits.requests,
-        waitMs: limits.requestMs,
-      }),
+      turns: createTurns(turnLimits),
+      askTurns: createTurns(turnLimits),
       limits,
       cors: createCors(config.corsOrigins),
       verify: createVerifier([

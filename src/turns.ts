@@ -11,7 +11,7 @@ export interface TurnLimits {
   readonly running: number;
   /** Of one user, for their turn. */
   readonly waiting: number;
-  /** Of all users, running or waiting. */
+  /** Of all users, running or waiting; one user has half of them at most. */
   readonly total: number;
   /** How long one waits for its turn. */
   readonly waitMs: number;
@@ -22,12 +22,14 @@ export type Turns = ReturnType<typeof createTurns>;
 
 /**
  * Lets each user run so many requests at once, and so many more wait for their turn, so that nobody takes every
- * connection of the database. Throws LIMIT_EXCEEDED beyond that, or where the turn does not come, and UNAVAILABLE where
- * all users together have too many.
+ * connection of the database, nor every place of the server. Throws UNAVAILABLE where all users together have too many,
+ * and LIMIT_EXCEEDED where one has, or where the turn does not come.
  */
 export function createTurns(limits: TurnLimits): { take(user: string): Promise<() => void> } {
   const lines = new Map<string, Line>();
   let total = 0;
+  // One, where there is one alone.
+  const most = Math.min(limits.running + limits.waiting, Math.ceil(limits.total / 2));
 
   function giveBack(user: string, line: Line): void {
     total -= 1;
@@ -58,13 +60,13 @@ export function createTurns(limits: TurnLimits): { take(user: string): Promise<(
   return {
     async take(user) {
       const line = lines.get(user) ?? { running: 0, waiting: new Set() };
-      if (line.waiting.size >= limits.waiting && line.running >= limits.running) {
-        throw tooMany(`A user may have ${limits.running + limits.waiting} requests under way at once.`);
-      }
       if (total >= limits.total) {
         throw new KeyrowError("UNAVAILABLE", {
           message: "The server has as many requests under way as it takes. Try again later.",
         });
+      }
+      if (line.running + line.waiting.size >= most) {
+        throw tooMany(`A user may have ${most} ${most === 1 ? "request" : "requests"} under way at once.`);
       }
       lines.set(user, line);
       total += 1;

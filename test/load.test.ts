@@ -1,5 +1,9 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { LONG_DOCUMENT } from "../src/limits.ts";
+import { ownSigningKey } from "../src/signing-key.ts";
 import { type Answer, makeUser, post, startTestServer, type TestServer } from "./helpers/server.ts";
 
 const query = { query: "{ currentUser { id } }" };
@@ -102,11 +106,12 @@ test("a request whose time is over asks for nothing more", async (t) => {
 
 test("the flood of many users is answered 503 with Retry-After beyond KEYROW_MAX_REQUESTS, and passes", async (t) => {
   const server = await serverWith(t, { KEYROW_MAX_REQUESTS: "5", KEYROW_MAX_USER_REQUESTS: "2" });
-  const users = await Promise.all(Array.from({ length: 20 }, () => makeUser(server.database)));
+  const users = await Promise.all(Array.from({ length: 40 }, () => makeUser(server.database)));
   const { floods, late } = await holdingUp(server, async () => {
-    const floods = users.map((user) => flood(server, user, 5, held));
+    // None asks for more than a user's half.
+    const floods = users.slice(20).map((user) => flood(server, user, 3, held));
     // Five are held up, so one of the others is the first to be answered.
-    const late = users.map((user) => post(server.url, server.token(user), held));
+    const late = users.slice(0, 20).map((user) => post(server.url, server.token(user), held));
     t.is((await Promise.race(late)).status, 503);
     return { floods, late };
   });
@@ -116,6 +121,29 @@ test("the flood of many users is answered 503 with Retry-After beyond KEYROW_MAX
   for (const { headers, codes } of refused) t.deepEqual([headers.get("retry-after"), codes], ["1", ["UNAVAILABLE"]]);
   t.true(answers.every(({ status }) => status === 200 || status === 503));
   for (const user of users) t.deepEqual((await server.query(user, query.query)).data, { currentUser: { id: user } });
+});
+
+test("one user has half of KEYROW_MAX_REQUESTS at most, whichever tokens it sends, and others are served", async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), "keyrow-load-"));
+  t.teardown(() => rmSync(directory, { recursive: true }));
+  const signingKey = await ownSigningKey(join(directory, "signing-key.pem"));
+  const server = await startTestServer({ env: { LOG_LEVEL: "warn", KEYROW_MAX_REQUESTS: "9" }, signingKey });
+  t.teardown(() => server.stop());
+  const [ana, bo] = [await makeUser(server.database), await makeUser(server.database)];
+  // Another issuer, and so another subject of the same user.
+  const made = await server.query(ana, 'mutation { createToken(input: { name: "second" }) { jwt } }');
+  const tokens = [server.token(ana), made.data?.createToken.jwt];
+  const answers = await holdingUp(server, async (waiting) => {
+    const fitting = [0, 1, 0, 1, 0].map((which) => post(server.url, tokens[which], held));
+    await waiting(5);
+    for (const token of tokens) {
+      const { status, headers, codes } = await post(server.url, token, query);
+      t.deepEqual([status, headers.get("retry-after"), codes], [429, "1", ["LIMIT_EXCEEDED"]]);
+    }
+    t.deepEqual((await server.query(bo, query.query)).data, { currentUser: { id: bo } });
+    return { fitting };
+  });
+  for (const { status } of await Promise.all(answers.fitting)) t.is(status, 200);
 });
 
 // Of one statement. Each id is a field and a cell, 151; the rest counts 625.

@@ -88,7 +88,8 @@ export const limitSettings = {
   }),
   KEYROW_MAX_REQUESTS: setting({
     default: "400",
-    description: "How many requests may be under way at once. Beyond that the answer is 503 with Retry-After.",
+    description:
+      "How many requests may be under way at once, of one user half of them at most. Beyond that the answer is 503 with Retry-After.",
     parser: whole(1, 100_000),
     remedy: "give a number from 1 to 100000",
   }),
