@@ -250,6 +250,7 @@ for (const [trigger, sql] of Object.entries({
   user_credentials_log_rotated: `update public.user_credentials set encrypted_value = '${sealed("B")}' where id = '${ids.USER}'`,
   user_credentials_log_revoked: `update public.user_credentials set is_active = false where id = '${ids.USER}'`,
   user_credentials_log_deleted: `delete from public.user_credentials where id = '${ids.USER}'`,
+  user_credentials_log_renamed: `update public.user_credentials set name = 'new' where id = '${ids.USER}'`,
 })) {
   test(`${trigger} writes the entry, and nothing else does`, withoutIt, {
     scenario: async (s) => {
@@ -262,18 +263,30 @@ for (const [trigger, sql] of Object.entries({
   });
 }
 
-test("a change of what is not the value leaves no entry", async (t) => {
+test("a change of neither the value nor the place leaves no entry", async (t) => {
   await inWorld(pool, async (s) => {
-    t.is(
-      await s.try(
-        ana,
-        `update public.user_credentials set name = 'renamed', metadata = '{"a": 1}' where id = '${ids.USER}'`,
-      ),
-      1,
-    );
+    const sql = `update public.user_credentials set name = name, metadata = '{"a": 1}' where id = '${ids.USER}'`;
+    t.is(await s.try(ana, sql), 1);
     t.deepEqual(await entries(s), []);
   });
 });
+
+const moves: Array<[what: string, who: Persona, set: string, moved: object]> = [
+  ["another name", ana, "name = 'new'", { name: "new" }],
+  ["another provider", ana, "provider = 'gitlab'", { provider: "gitlab" }],
+  ["another workspace", superuser, "workspace_id = null", {}],
+  ["another scope", superuser, `scope = 'SYSTEM', encrypted_value = '${sealed("B")}'`, { scope: "SYSTEM" }],
+];
+for (const [what, who, set, moved] of moves) {
+  test(`${what} is on the record, with the old place`, async (t) => {
+    await inWorld(pool, async (s) => {
+      t.is(await s.try(who, `update public.user_credentials set ${set} where id = '${ids.USER}'`), 1);
+      const [entry] = (await entries(s)).filter(({ action }) => action === "CREDENTIAL_CREATED");
+      t.deepEqual(entry?.details, { ...about("USER"), ...moved, renamed: { ...about("USER"), workspace: ids.team } });
+      t.false(JSON.stringify(entry).includes("BBBB"));
+    });
+  });
+}
 
 test("a rewrap by the worker is no rotation", withoutIt, {
   scenario: async (s) => {

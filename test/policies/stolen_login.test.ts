@@ -1,6 +1,7 @@
 import test from "ava";
 import { createTestDatabase } from "../helpers/database.ts";
 import {
+  type Claim,
   holdsBecauseOfIt,
   ids,
   inWorld,
@@ -226,6 +227,7 @@ test("a cursor of one user's shows another nothing once their transaction is ove
 
 // ------------------------------------------------------------------------------------------------------ errors, and views
 
+const withoutIt = test.macro((t, claim: Claim) => holdsBecauseOfIt(t, pool, claim));
 const secret = sealed("Z");
 
 test("no error repeats a ciphertext or another's row, in its message, detail or hint", async (t) => {
@@ -306,6 +308,35 @@ test("known limit: a reveal that is rolled back gives a ciphertext off the recor
     t.is(await s.try(superuser, "select from public.activity_logs where action = 'CREDENTIAL_ACCESSED'"), 0);
   });
 });
+
+const withoutClaims: Array<[what: string, sql: string]> = [
+  ["a deletion", `delete from public.user_credentials where id = '${ids.USER}' returning `],
+  ["a revocation", `update public.user_credentials set is_active = false where id = '${ids.USER}' returning `],
+  [
+    "a new value",
+    `update public.user_credentials set encrypted_value = '${sealed("B")}' where id = '${ids.USER}' returning `,
+  ],
+  ["a new name", `update public.user_credentials set name = 'new' where id = '${ids.USER}' returning `],
+  [
+    "a creation",
+    `insert into public.user_credentials (name, provider, type, encrypted_value, key_id)
+     values ('new', 'x', 'SECRET', '${sealed()}', 'local:20260101-0000000a') returning `,
+  ],
+];
+for (const [what, sql] of withoutClaims) {
+  test(`${what} is never nobody's: claims that are taken away in the statement itself end it`, withoutIt, {
+    scenario: async (s) => {
+      const outcome = await s.try(ana, `${sql} set_config('jwt.claims.user_id', '', true)`);
+      const entries =
+        "select from public.activity_logs where user_id is null and session_role = 'keyrow_authenticator'";
+      return [outcome, await s.try(superuser, entries)];
+    },
+    holds: ["28000", 0],
+    // What is no request's login may: an admin's session, which has no claims.
+    withoutIt: "grant keyrow_admin to keyrow_authenticator",
+    broken: [1, 1],
+  });
+}
 
 test("known limit: a change is recorded under the claims at the statement's end, which the thief sets", async (t) => {
   await inWorld(pool, async (s) => {
