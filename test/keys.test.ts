@@ -1,11 +1,13 @@
 import { createSecretKey } from "node:crypto";
-import { readFileSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
 import ava, { type ExecutionContext } from "ava";
 import { addKey, readKeyFile } from "../src/cipher/keyfile.ts";
 import { createKeyring } from "../src/cipher/keyring.ts";
 import { createLocalCipher } from "../src/cipher/local.ts";
 import { observe } from "./cipher/openbao.ts";
 import { keyrow, stageOperator } from "./helpers/admin.ts";
+import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts";
 import { openBaoTest, startOpenBao } from "./helpers/openbao.ts";
 import { asAdmin } from "./helpers/server.ts";
 import { makeOwner, opened, rowsOf, store, worker } from "./reseal/stage.ts";
@@ -39,6 +41,32 @@ ava("keys status is a table of every key in use, and everything as JSON", async 
     { keyId: old?.id, rows: 3, state: "held", seals: false },
     { keyId: newest, rows: 0, state: "held", seals: true },
   ]);
+});
+
+ava("keys create makes the first key file, private and whole, and never another in its place", async (t) => {
+  const directory = makeTemporaryDirectory();
+  t.teardown(() => removeWithServers(directory));
+  const path = join(directory, "keys.json");
+  const env = { KEYROW_KEY_FILE: path };
+  const made = await keyrow(["keys", "create"], env);
+  const [first] = await readKeyFile(path);
+  t.like(made, { exitCode: 0, stdout: `${first?.id}\n` });
+  t.regex(made.stderr, /^Made .*keys\.json\. Back it up/);
+  t.is(statSync(path).mode & 0o777, 0o600);
+  const text = readFileSync(path, "utf8");
+  t.false((made.stdout + made.stderr).includes(JSON.parse(text).keys[0].key));
+  const again = await keyrow(["keys", "create"], env);
+  t.like(again, { exitCode: 1, stdout: "" });
+  t.regex(again.stderr, /^error: the key file .* exists already\nhint: use it/);
+  t.is(readFileSync(path, "utf8"), text);
+  t.deepEqual(readdirSync(directory), ["keys.json"]);
+});
+
+ava("keys create wants a path, and a directory that is there", async (t) => {
+  const unnamed = await keyrow(["keys", "create"], {});
+  t.regex(unnamed.stderr, /^error: KEYROW_KEY_FILE: it is not set/);
+  const nowhere = await keyrow(["keys", "create"], { KEYROW_KEY_FILE: "/nonexistent/keys.json" });
+  t.regex(nowhere.stderr, /^error: .* has no directory to be in\nhint: Run: mkdir -p \/nonexistent/);
 });
 
 ava("rewrap moves what older keys have sealed, retire then ends the old key, and not before", async (t) => {

@@ -6,7 +6,6 @@ import { Logger } from "@graphile/logger";
 import test, { type ExecutionContext } from "ava";
 import { execa } from "execa";
 import { migrate as migrateCommitted } from "graphile-migrate";
-import { createKeyFile } from "../src/cipher/keyfile.ts";
 import { createPool } from "../src/database.ts";
 import { startEmbedded } from "../src/embedded/server.ts";
 import type { KeyrowError } from "../src/errors.ts";
@@ -76,7 +75,7 @@ async function prepared(t: ExecutionContext, server: Server, script: string): Pr
   const directory = makeTemporaryDirectory();
   t.teardown(() => removeWithServers(directory));
   const keys = join(directory, "keys.json");
-  await createKeyFile(keys);
+  t.is((await keyrow(["keys", "create"], { KEYROW_KEY_FILE: keys })).exitCode, 0);
   return {
     DATABASE_URL: server.url("keyrow_authenticator", "app"),
     MIGRATE_DATABASE_URL: server.url("keyrow_migrate", "app"),

@@ -240,7 +240,12 @@ function fault(path: string, what: string, hint: string): KeyrowError {
 function readFault(path: string, error: unknown): KeyrowError {
   if (error instanceof KeyrowError) return error;
   const code = errno(error);
-  if (code === "ENOENT") return fault(path, "does not exist", `Check KEYROW_KEY_FILE. ${RESTORE}`);
+  if (code === "ENOENT")
+    return fault(
+      path,
+      "does not exist",
+      `Check KEYROW_KEY_FILE. ${RESTORE} For a new database: \`keyrow keys create\`.`,
+    );
   if (code === "EACCES") return fault(path, "can't be read by this user", "Make the server's user its owner.");
   return fault(path, `can't be read (${code})`, "Check the path and the file system.");
 }

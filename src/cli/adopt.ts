@@ -13,7 +13,10 @@ export const adopt = command(
     "after",
     examples(
       ["keyrow adopt --check", "what stands in the way?"],
-      ['keyrow adopt --sql before | psql -v ON_ERROR_STOP=1 "$APP_OWNER_URL"', "run what only the owner can"],
+      [
+        'keyrow adopt --sql before | psql -v ON_ERROR_STOP=1 "$APP_OWNER_URL"',
+        "run what only the owner can; no password in it",
+      ],
       ["keyrow adopt --sql after > after.sql", "what follows `keyrow migrate`, to be read and filled in"],
     ),
   )

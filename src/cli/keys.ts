@@ -26,6 +26,32 @@ const status = command("status", "Shows every key that rows are sealed under, an
     if (!complete) process.exitCode = 1;
   });
 
+const create = command(
+  "create",
+  "Makes the key file that KEYROW_KEY_FILE names, with a first key; never where there is one.",
+)
+  .option("--json", "as JSON", false)
+  .addHelpText(
+    "after",
+    examples(["KEYROW_KEY_FILE=/etc/keyrow/keys.json keyrow keys create", "prints the key's id; mode 0600"]),
+  )
+  .addHelpText(
+    "after",
+    "\nFor a database of your own that has no credentials yet; `npm start` makes its own. Run it as the user that the server\nruns as, and back the file up apart from the database: without it no value opens.",
+  )
+  .action(async ({ json }: { json: boolean }) => {
+    const { readConfig } = await import("../config.ts");
+    const { create } = await import("../keys/operate.ts");
+    const config = readConfig();
+    const keyId = await create(config);
+    print(json ? JSON.stringify({ keyId }) : keyId);
+    if (!json) {
+      process.stderr.write(
+        `Made ${config.keyFile.path}. Back it up, apart from the database: nothing else opens what it seals.\n`,
+      );
+    }
+  });
+
 const rotate = command("rotate", "Makes a new key, for all new values; older ones open as before.")
   .argument("[which]", "transit or local; the one that seals where nobody says")
   .option("--json", "as JSON", false)
@@ -81,11 +107,12 @@ const retire = command("retire", "Lets nobody open what a key has sealed; refuse
   });
 
 /** `keyrow keys`: the keys that values are sealed under. */
-export const keys = command("keys", "The keys that seal values: status, rotate and retire.")
+export const keys = command("keys", "The keys that seal values: create, status, rotate and retire.")
   .helpCommand(false)
   .addHelpText(
     "after",
     examples(
+      ["keyrow keys create", "the first key, for a database of your own"],
       ["keyrow keys status", "what is sealed under what"],
       ["keyrow keys rotate", "a new key for new values"],
       ["keyrow rewrap", "move older values to it"],
@@ -94,4 +121,4 @@ export const keys = command("keys", "The keys that seal values: status, rotate a
   )
   .addHelpText("after", `${WHERE}\nEach has its own help, as in \`keyrow keys rotate --help\`.`);
 
-for (const one of [status, rotate, retire]) keys.addCommand(one);
+for (const one of [create, status, rotate, retire]) keys.addCommand(one);

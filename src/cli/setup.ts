@@ -10,7 +10,10 @@ export const setup = command(
   .addHelpText(
     "after",
     examples(
-      ['keyrow setup --print | psql -v ON_ERROR_STOP=1 "$ADMIN_URL"', "for an application that exists"],
+      [
+        'keyrow setup --print | psql -v ON_ERROR_STOP=1 "$ADMIN_URL"',
+        "for an application that exists; ADMIN_URL without a password",
+      ],
       ["keyrow setup --print --with-foundation > setup.sql", "for everybody else"],
     ),
   )

@@ -1,7 +1,7 @@
 import type pg from "pg";
 import { withAdmin } from "../admin-database.ts";
 import { isHeld } from "../cipher/cipher.ts";
-import { addKey, readKeyFileState, retireKey } from "../cipher/keyfile.ts";
+import { addKey, createKeyFile, readKeyFileState, retireKey } from "../cipher/keyfile.ts";
 import { versionOf } from "../cipher/openbao/versions.ts";
 import { type CommandRing, withCommandRing } from "../command-ring.ts";
 import type { Config } from "../config.ts";
@@ -34,6 +34,19 @@ export function status(config: Config, { rows: withRows }: { rows: boolean }): P
     };
     return withAdmin(config, read, COUNTING_MS);
   });
+}
+
+/** Makes the key file where there is none, with one key, and gives its id. Throws CONFIG_INVALID and KEY_FILE_INVALID. */
+export async function create({ keyFile }: Config): Promise<string> {
+  // The data directory's own is made by the start, once it knows that nothing is sealed yet.
+  if (keyFile.mayCreate) {
+    throw new KeyrowError("CONFIG_INVALID", {
+      message: "KEYROW_KEY_FILE: it is not set; give the path that the key file is to have",
+      hint: "Without it `npm start` makes one, for the embedded database.",
+    });
+  }
+  const [first] = await createKeyFile(keyFile.path);
+  return first?.id ?? "";
 }
 
 /** Makes a new key for all new values, and gives its id: of Transit where that seals, unless `which` says otherwise. */
