@@ -194,8 +194,11 @@ test("run replaces a variable that is set already where it is named alone; expor
 });
 
 test("the command's exit code and what ended it are those of keyrow run", async (t) => {
-  const { as } = await somebody("p/n");
-  const code = async (...command: string[]) => (await as("run", "--only", "p/*", "--", ...command)).exitCode;
+  const { env, cwd } = await somebody("p/n");
+  // A directory of the machine's PATH that may not be entered would hide that a command is nowhere.
+  const PATH = "/usr/bin:/bin";
+  const code = async (...command: string[]) =>
+    (await keyrow(["run", "--only", "p/*", "--", ...command], { env: { ...env, PATH }, cwd })).exitCode;
   t.is(await code("sh", "-c", "exit 42"), 42);
   t.is(await code("sh", "-c", "kill -TERM $$"), 143);
   t.is(await code("no-such-command"), 127);
