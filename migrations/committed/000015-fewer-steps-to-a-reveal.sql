@@ -1,10 +1,9 @@
 --! Previous: sha1:34b392a44e14fdd9dcff77d7284b0cf2f1d98d59
---! Hash: sha1:15bb9d2f5c936fc17d78ec8d33a699d068af237c
+--! Hash: sha1:26ab931cf10ea0f6a8f4871affeb608979bd7633
 --! Message: fewer steps to a reveal
 
 --! split: 1-current.sql
--- What changes, and why. A policy or function: edit its file in migrations/fixtures, and end with its line:
--- --! include policies/user_credentials.sql
+-- A reveal takes fewer steps.
 --! Included functions/reveal_user_credentials.sql
 -- The one way to a ciphertext. Whether a row is found is decided by the policies for keyrow_reveal, with the caller's
 -- claims; whoever is found revealing is on the record, in the same transaction, before the ciphertext leaves.

@@ -1,5 +1,5 @@
---! Previous: sha1:34b392a44e14fdd9dcff77d7284b0cf2f1d98d59
---! Hash: sha1:92f06a0ace194c326937536b71a58a65504fc6dc
+--! Previous: sha1:26ab931cf10ea0f6a8f4871affeb608979bd7633
+--! Hash: sha1:178c860bf2f7ad0c4d674211aa965a337e61a1e5
 --! Message: renames on the record
 
 --! split: 1-current.sql
