@@ -1,7 +1,7 @@
 import { answeredError } from "./client/failure.ts";
 import type { CredentialFragment, CredentialType, Operations, TokenAction } from "./client/generated.ts";
-import { filterOf, isNamed, isOwn, parseWhich, type Which } from "./client/names.ts";
-import { createReveal, notFound, type Revealed, revealAll } from "./client/reveal.ts";
+import { filterOf, isNamed, parseWhich, placeOf, type Which } from "./client/names.ts";
+import { createReveal, notFound, type Place, type Revealed, revealAll } from "./client/reveal.ts";
 import { type Answered, type CallOptions, type ClientOptions, createSend } from "./client/send.ts";
 import { KeyrowError } from "./errors.ts";
 
@@ -68,13 +68,8 @@ export function keyrow(options: ClientOptions) {
 
   async function describe(credential: string, { workspace, signal }: PlaceOptions = {}): Promise<Credential> {
     const which = parseWhich(credential);
-    const { userCredentials, currentUser } = whole(
-      await send("Find", { filter: filterOf(which, workspace) }, { signal }),
-      ["currentUser"],
-    );
-    const found = nodesOf(userCredentials).find(
-      (row) => isNamed(row, which, workspace) && ("id" in which || isOwn(row, currentUser)),
-    );
+    const { userCredentials } = whole(await send("Find", { filter: filterOf(which, placeOf(workspace)) }, { signal }));
+    const found = nodesOf(userCredentials).find((row) => isNamed(row, which, workspace));
     if (found === undefined) throw notFound(which);
     return found;
   }
@@ -140,11 +135,12 @@ export function keyrow(options: ClientOptions) {
 
     /**
      * The values of the active credentials that any of the patterns names, on the record and in one request. `*` is any
-     * text within provider or name. Throws the error of the first that can't be revealed.
+     * text within provider or name. `workspaceName` means the only workspace of that name. Throws the error of the first
+     * that can't be revealed, and USAGE, with nothing revealed, where two workspaces have the name.
      */
-    async getAll(patterns: readonly string[], { workspace, signal }: PlaceOptions = {}): Promise<Revealed[]> {
+    async getAll(patterns: readonly string[], { signal, ...place }: Place & CallOptions = {}): Promise<Revealed[]> {
       if (patterns.length === 0) return [];
-      return revealAll(send, patterns, workspace, { signal });
+      return revealAll(send, patterns, place, { signal });
     },
 
     /** Creates a credential, or gives it a new value and makes it active again. */

@@ -4,6 +4,7 @@ import type {} from "postgraphile";
 import { makePgService } from "postgraphile/adaptors/pg";
 import { PostGraphileAmberPreset } from "postgraphile/presets/amber";
 import { PostGraphileConnectionFilterPreset } from "postgraphile-plugin-connection-filter";
+import { CredentialFiltersPlugin } from "../plugins/credential-filters.ts";
 import type { EncryptedColumnsOptions } from "../plugins/encrypted-columns/options.ts";
 import { EncryptedColumnsPlugin } from "../plugins/encrypted-columns.ts";
 import { ExposedTablesPlugin } from "../plugins/exposed-tables.ts";
@@ -93,6 +94,7 @@ export function createPreset({ pool, cipher, session, limits, mayOpen, onReveale
       PageLimitsPlugin,
       EncryptedColumnsPlugin,
       UserCredentialsPlugin,
+      CredentialFiltersPlugin,
       MachinesPlugin,
       TokensPlugin,
       NotFoundPlugin,

@@ -1,5 +1,11 @@
 const TOKEN = "id name parentId limits expiresAt createdAt revokedAt";
 
+// A page of credentials with their values.
+const REVEALED = `userCredentials(filter: $filter, first: $first) {
+    nodes { id provider name scope workspaceId value }
+    pageInfo { hasNextPage }
+  }`;
+
 // Everything of a credential but its value.
 const CREDENTIAL = `
 fragment Credential on UserCredential {
@@ -24,18 +30,18 @@ export const documents = {
   }
 }${CREDENTIAL}`,
 
-  // A policy may let somebody list what is another's, under the same provider and name: hence who is asking.
   Find: `query Find($filter: UserCredentialFilter!) {
-  currentUser { id }
   userCredentials(filter: $filter) { nodes { ...Credential } }
 }${CREDENTIAL}`,
 
   Reveal: `query Reveal($filter: UserCredentialFilter!, $first: Int!) {
-  currentUser { id }
-  userCredentials(filter: $filter, first: $first) {
-    nodes { id provider name scope workspaceId userId value }
-    pageInfo { hasNextPage }
-  }
+  ${REVEALED}
+}`,
+
+  // The filter has the name as well: where two workspaces have it, nothing is found, and so nothing revealed.
+  RevealIn: `query RevealIn($name: String!, $filter: UserCredentialFilter!, $first: Int!) {
+  workspaces(filter: { name: { equalTo: $name } }, first: 2) { nodes { id } }
+  ${REVEALED}
 }`,
 
   SetMany: `mutation SetMany($input: SetUserCredentialsInput!) {

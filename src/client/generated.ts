@@ -285,6 +285,8 @@ export type UserCredentialFilter = {
   readonly not?: UserCredentialFilter | null | undefined;
   /** Checks for any expressions in this list. */
   readonly or?: ReadonlyArray<UserCredentialFilter> | null | undefined;
+  /** Whether it carries the caller’s id: a USER credential of their own, or a WORKSPACE credential that they made. */
+  readonly own?: boolean | null | undefined;
   /** Filter by the object’s `provider` field. */
   readonly provider?: StringFilter | null | undefined;
   /** Filter by the object’s `rotatedAt` field. */
@@ -299,6 +301,8 @@ export type UserCredentialFilter = {
   readonly userId?: UuidFilter | null | undefined;
   /** Filter by the object’s `workspaceId` field. */
   readonly workspaceId?: UuidFilter | null | undefined;
+  /** The name of its workspace. Nothing is found where the caller sees several workspaces of that name. */
+  readonly workspaceName?: string | null | undefined;
 };
 
 /** A credential of several that are set. */
@@ -348,7 +352,7 @@ export type FindQueryVariables = Exact<{
 }>;
 
 
-export type FindQuery = { readonly currentUser: { readonly id: string } | null, readonly userCredentials: { readonly nodes: ReadonlyArray<{ readonly id: string, readonly provider: string, readonly name: string, readonly type: CredentialType, readonly scope: CredentialScope, readonly workspaceId: string | null, readonly userId: string, readonly maskedValue: string | null, readonly description: string | null, readonly metadata: unknown, readonly isActive: boolean, readonly expiresAt: string | null, readonly lastUsedAt: string | null, readonly rotatedAt: string | null, readonly createdAt: string, readonly updatedAt: string } | null> } | null };
+export type FindQuery = { readonly userCredentials: { readonly nodes: ReadonlyArray<{ readonly id: string, readonly provider: string, readonly name: string, readonly type: CredentialType, readonly scope: CredentialScope, readonly workspaceId: string | null, readonly userId: string, readonly maskedValue: string | null, readonly description: string | null, readonly metadata: unknown, readonly isActive: boolean, readonly expiresAt: string | null, readonly lastUsedAt: string | null, readonly rotatedAt: string | null, readonly createdAt: string, readonly updatedAt: string } | null> } | null };
 
 export type RevealQueryVariables = Exact<{
   filter: UserCredentialFilter;
@@ -356,7 +360,16 @@ export type RevealQueryVariables = Exact<{
 }>;
 
 
-export type RevealQuery = { readonly currentUser: { readonly id: string } | null, readonly userCredentials: { readonly nodes: ReadonlyArray<{ readonly id: string, readonly provider: string, readonly name: string, readonly scope: CredentialScope, readonly workspaceId: string | null, readonly userId: string, readonly value: string | null } | null>, readonly pageInfo: { readonly hasNextPage: boolean } } | null };
+export type RevealQuery = { readonly userCredentials: { readonly nodes: ReadonlyArray<{ readonly id: string, readonly provider: string, readonly name: string, readonly scope: CredentialScope, readonly workspaceId: string | null, readonly value: string | null } | null>, readonly pageInfo: { readonly hasNextPage: boolean } } | null };
+
+export type RevealInQueryVariables = Exact<{
+  name: string;
+  filter: UserCredentialFilter;
+  first: number;
+}>;
+
+
+export type RevealInQuery = { readonly workspaces: { readonly nodes: ReadonlyArray<{ readonly id: string } | null> } | null, readonly userCredentials: { readonly nodes: ReadonlyArray<{ readonly id: string, readonly provider: string, readonly name: string, readonly scope: CredentialScope, readonly workspaceId: string | null, readonly value: string | null } | null>, readonly pageInfo: { readonly hasNextPage: boolean } } | null };
 
 export type SetManyMutationVariables = Exact<{
   input: SetUserCredentialsInput;
@@ -414,6 +427,7 @@ export interface Operations {
   readonly List: { readonly data: ListQuery; readonly variables: ListQueryVariables };
   readonly Find: { readonly data: FindQuery; readonly variables: FindQueryVariables };
   readonly Reveal: { readonly data: RevealQuery; readonly variables: RevealQueryVariables };
+  readonly RevealIn: { readonly data: RevealInQuery; readonly variables: RevealInQueryVariables };
   readonly SetMany: { readonly data: SetManyMutation; readonly variables: SetManyMutationVariables };
   readonly Rotate: { readonly data: RotateMutation; readonly variables: RotateMutationVariables };
   readonly Revoke: { readonly data: RevokeMutation; readonly variables: RevokeMutationVariables };

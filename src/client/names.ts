@@ -18,29 +18,20 @@ export function parseWhich(text: string): Which {
   });
 }
 
-/** The filter for one credential: one's own, or one of a workspace. */
-export function filterOf(which: Which, workspace: string | undefined): UserCredentialFilter {
+/** The filter for one credential: by its id, or in a place. */
+export function filterOf(which: Which, place: UserCredentialFilter): UserCredentialFilter {
   if ("id" in which) return { id: { equalTo: which.id } };
-  return {
-    provider: { equalTo: which.provider },
-    name: { equalTo: which.name },
-    ...placeOf(workspace),
-  };
+  return { provider: { equalTo: which.provider }, name: { equalTo: which.name }, ...place };
 }
 
 /**
- * The filter for the active credentials that a pattern names, `*` being any text within provider or name, which the first
- * slash parts. Throws VALIDATION for what is no pattern.
+ * The filter for the credentials that a pattern names in a place: the one of a whole name, or the active ones that fit
+ * where it has `*`, any text within provider or name, which the first slash parts. Throws VALIDATION for what is no pattern.
  */
-export function filterOfPattern(pattern: string, workspace: string | undefined): UserCredentialFilter {
+export function filterOfPattern(pattern: string, place: UserCredentialFilter): UserCredentialFilter {
   const which = parseWhich(pattern);
-  if ("id" in which) return filterOf(which, workspace);
-  return {
-    provider: matching(which.provider),
-    name: matching(which.name),
-    isActive: { equalTo: true },
-    ...placeOf(workspace),
-  };
+  if ("id" in which || !pattern.includes("*")) return filterOf(which, place);
+  return { provider: matching(which.provider), name: matching(which.name), isActive: { equalTo: true }, ...place };
 }
 
 function matching(part: string) {
@@ -48,10 +39,20 @@ function matching(part: string) {
   return { like: part.replace(/[\\%_]/g, "\\$&").replace(/\*+/g, "%") };
 }
 
-function placeOf(workspace: string | undefined): UserCredentialFilter {
+/** The filter for a place: what is one's own, whatever a policy shows of others', or a workspace. */
+export function placeOf(workspace: string | undefined): UserCredentialFilter {
   return workspace === undefined
-    ? { scope: { equalTo: "USER" }, workspaceId: { isNull: true } }
+    ? { scope: { equalTo: "USER" }, workspaceId: { isNull: true }, own: true }
     : { scope: { equalTo: "WORKSPACE" }, workspaceId: { equalTo: workspace } };
+}
+
+/** The id of the only workspace of a name, of those that were found. Throws NOT_FOUND, or USAGE where two have the name. */
+export function onlyWorkspace([id, another]: readonly string[]): string {
+  if (id === undefined) {
+    throw new KeyrowError("NOT_FOUND", { message: "There is no workspace of that name, or it is not visible to you." });
+  }
+  if (another === undefined) return id;
+  throw new KeyrowError("USAGE", { message: "Two workspaces have that name.", hint: "Give its id." });
 }
 
 /** What a row says of which credential it is. */
@@ -96,9 +97,4 @@ function fits(part: string, text: unknown): boolean {
     from = at + piece.length;
   }
   return from <= text.length - last.length;
-}
-
-/** Whether a row is one's own or a workspace's: a policy may let somebody list what is another's. */
-export function isOwn(row: { scope: string; userId: string }, me: { id: string } | null): boolean {
-  return row.scope !== "USER" || me === null || row.userId === me.id;
 }

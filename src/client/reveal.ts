@@ -1,7 +1,16 @@
 import { KeyrowError } from "../errors.ts";
-import { answeredError } from "./failure.ts";
+import { type AnsweredError, answeredError } from "./failure.ts";
 import type { RevealQuery, UserCredentialFilter } from "./generated.ts";
-import { filterOf, filterOfPattern, isMatched, isNamed, isOwn, parseWhich, type Which } from "./names.ts";
+import {
+  filterOf,
+  filterOfPattern,
+  isMatched,
+  isNamed,
+  onlyWorkspace,
+  parseWhich,
+  placeOf,
+  type Which,
+} from "./names.ts";
 import type { CallOptions, Send } from "./send.ts";
 
 /** A credential with its value. */
@@ -22,22 +31,19 @@ const MOST = 1_000;
 // Of each credential that is asked for by name, in one request's variables.
 const BATCH = 200;
 
-/** Reveals what any of the filters finds, in one request. Throws NO_KEYROW where a row is none that was asked for. */
-async function revealFiltered(
-  send: Send,
-  filters: readonly UserCredentialFilter[],
+/** What the rows of an answer came to. Throws NO_KEYROW where one is none that was asked for. */
+function outcomesOf(
+  connection: RevealQuery["userCredentials"],
+  errors: readonly AnsweredError[],
   isAsked: (row: Node) => boolean,
-  options: CallOptions,
-): Promise<Outcome[]> {
-  const { data, errors } = await send("Reveal", { filter: { or: [...filters] }, first: MOST }, options);
-  const connection = data.userCredentials;
+): Outcome[] {
   const whole = errors.find(({ path = [] }) => path[0] === "userCredentials" && path.length < 4);
   if (connection === null || whole !== undefined) throw answeredError(whole ?? errors[0] ?? {});
   if (connection.pageInfo.hasNextPage) {
     throw new KeyrowError("LIMIT_EXCEEDED", { message: `More than ${MOST} credentials match.`, hint: "Name fewer." });
   }
   return connection.nodes.flatMap((node, index) => {
-    if (node === null || !isOwn(node, data.currentUser)) return [];
+    if (node === null) return [];
     // Its name may become a variable, and its value what a program runs.
     if (!isAsked(node)) throw unasked();
     return [
@@ -58,27 +64,37 @@ function unasked(): KeyrowError {
 
 type Node = NonNullable<NonNullable<RevealQuery["userCredentials"]>["nodes"][number]>;
 
-function outcomeOf(
-  { userId: _, value, ...row }: Node,
-  error: Parameters<typeof answeredError>[0] | undefined,
-): Outcome {
+function outcomeOf({ value, ...row }: Node, error: AnsweredError | undefined): Outcome {
   if (typeof value === "string" && error === undefined) return { ...row, value };
   return { ...row, error: answeredError(error ?? {}, `${row.provider}/${row.name}`) };
+}
+
+/** Where credentials are looked for: in a workspace, by its id or its name, else among one's own. */
+export interface Place {
+  readonly workspace?: string | undefined;
+  readonly workspaceName?: string | undefined;
 }
 
 /** Reveals the credentials that patterns match, in one request; throws the first error of any. */
 export async function revealAll(
   send: Send,
   patterns: readonly string[],
-  workspace: string | undefined,
+  { workspace, workspaceName: name }: Place,
   options: CallOptions,
 ): Promise<Revealed[]> {
-  const filters = patterns.map((pattern) =>
-    pattern.includes("*") ? filterOfPattern(pattern, workspace) : filterOf(parseWhich(pattern), workspace),
-  );
-  const isAsked = (row: Node) => patterns.some((pattern) => isMatched(row, pattern, workspace));
-  const outcomes = await revealFiltered(send, filters, isAsked, options);
-  return outcomes.map(valueIn);
+  const filterIn = (place: UserCredentialFilter) => ({
+    or: patterns.map((pattern) => filterOfPattern(pattern, place)),
+  });
+  const isAskedIn = (id: string | undefined) => (row: Node) => patterns.some((one) => isMatched(row, one, id));
+  if (name === undefined) {
+    const { data, errors } = await send("Reveal", { filter: filterIn(placeOf(workspace)), first: MOST }, options);
+    return outcomesOf(data.userCredentials, errors, isAskedIn(workspace)).map(valueIn);
+  }
+  const filter = { scope: { equalTo: "WORKSPACE" as const }, workspaceName: name, ...filterIn({}) };
+  const { data, errors } = await send("RevealIn", { name, filter, first: MOST }, options);
+  if (data.workspaces === null) throw answeredError(errors[0] ?? {});
+  const id = onlyWorkspace(data.workspaces.nodes.flatMap((node) => node?.id ?? []));
+  return outcomesOf(data.userCredentials, errors, isAskedIn(id)).map(valueIn);
 }
 
 function valueIn(outcome: Outcome): Revealed {
@@ -132,10 +148,11 @@ async function run(send: Send, batch: readonly Waiting[]): Promise<void> {
     signal.addEventListener("abort", onAbort, { once: true, signal: over.signal });
   }
   try {
-    const filters = batch.map(({ which, workspace }) => filterOf(which, workspace));
-    const distinct = [...new Map(filters.map((filter) => [JSON.stringify(filter), filter])).values()];
+    const filters = batch.map(({ which, workspace }) => filterOf(which, placeOf(workspace)));
+    const or = [...new Map(filters.map((filter) => [JSON.stringify(filter), filter])).values()];
     const isAsked = (row: Node) => batch.some(({ which, workspace }) => isNamed(row, which, workspace));
-    const outcomes = await revealFiltered(send, distinct, isAsked, { signal: over.signal });
+    const { data, errors } = await send("Reveal", { filter: { or }, first: MOST }, { signal: over.signal });
+    const outcomes = outcomesOf(data.userCredentials, errors, isAsked);
     for (const one of batch) settle(one, outcomes);
   } catch (error) {
     for (const { reject } of batch) reject(error);

@@ -1,4 +1,5 @@
 import { isLoopback } from "../client/loopback.ts";
+import { onlyWorkspace } from "../client/names.ts";
 import { type Client, keyrow } from "../client.ts";
 import { KeyrowError } from "../errors.ts";
 import { UUID } from "../uuid.ts";
@@ -90,10 +91,5 @@ async function authority(path: string): Promise<string> {
 /** The id of the workspace that an option names, by its id or name. Throws NOT_FOUND, or USAGE where two have the name. */
 export async function workspaceId(client: Client, named: string | undefined): Promise<string | undefined> {
   if (named === undefined || UUID.test(named)) return named?.toLowerCase();
-  const [id, another] = await client.workspacesNamed(named);
-  if (id === undefined) {
-    throw new KeyrowError("NOT_FOUND", { message: "There is no workspace of that name, or it is not visible to you." });
-  }
-  if (another === undefined) return id;
-  throw new KeyrowError("USAGE", { message: "Two workspaces have that name.", hint: "Give its id." });
+  return onlyWorkspace(await client.workspacesNamed(named));
 }

@@ -1,8 +1,8 @@
 import { isMatched } from "../client/names.ts";
 import type { Client, Revealed } from "../client.ts";
 import { KeyrowError } from "../errors.ts";
+import { UUID } from "../uuid.ts";
 import type { Choice } from "./choice.ts";
-import { workspaceId } from "./connect.ts";
 import { steers } from "./steering.ts";
 
 /** The variable that a credential becomes by itself: github/deploy is GITHUB_DEPLOY. */
@@ -21,11 +21,12 @@ export async function readVariables(
   choice: Choice,
   setTo: (variable: string) => string | undefined = () => undefined,
 ): Promise<Map<string, string>> {
-  const workspace = await workspaceId(client, choice.workspace);
-  const revealed = await client.getAll([...new Set([...choice.only, ...choice.map.values()])], { workspace });
+  const { workspace = "" } = choice;
+  const place = UUID.test(workspace) ? { workspace } : { workspaceName: choice.workspace };
+  const revealed = await client.getAll([...new Set([...choice.only, ...choice.map.values()])], place);
   const byTitle = new Map(revealed.map((one) => [titleOf(one), one]));
   const missing = [
-    ...choice.only.filter((pattern) => !revealed.some((one) => isMatched(one, pattern, workspace))),
+    ...choice.only.filter((pattern) => !revealed.some((one) => isMatched(one, pattern, one.workspaceId ?? undefined))),
     ...[...choice.map.values()].filter((credential) => !byTitle.has(credential)),
   ];
   if (missing.length > 0) {

@@ -548,6 +548,11 @@ test("a filter finds by name, provider, type, scope, workspace, activity, dates 
     [{ workspaceId: { isNull: true } }, ["a", "b"]],
     [{ isActive: { equalTo: false } }, ["a"]],
     [{ userId: { equalTo: ana } }, ["a", "b", "c"]],
+    [{ own: true }, ["a", "b", "c"]],
+    [{ own: false }, []],
+    [{ workspaceName: "a workspace" }, ["c"]],
+    [{ workspaceName: "A workspace" }, []],
+    [{ or: [{ own: true, name: { equalTo: "a" } }, { workspaceName: "a workspace" }] }, ["a", "c"]],
     [{ createdAt: { greaterThan: "2000-01-01" } }, ["a", "b", "c"]],
     [{ createdAt: { greaterThan: "2999-01-01" } }, []],
     [{ expiresAt: { lessThan: "2600-01-01T00:00:00Z" } }, ["b"]],
@@ -565,6 +570,18 @@ test("a filter finds by name, provider, type, scope, workspace, activity, dates 
   }
 });
 
+test("a filter by a workspace's name finds nothing where the caller sees two of that name, and those of one else", async (t) => {
+  const [ana, bo] = [await person(), await person()];
+  const workspaceId = await makeWorkspace(server.database, { [ana]: "ADMIN", [bo]: "ADMIN" });
+  await makeWorkspace(server.database, { [bo]: "ADMIN" });
+  await made(ana, { name: "n", scope: "WORKSPACE", workspaceId });
+  const filter = { workspaceName: "a workspace" };
+  t.deepEqual(await names(ana, "filter: $f", { f: filter }), ["n"]);
+  t.deepEqual(await names(ana, "filter: $f", { f: { ...filter, own: true } }), ["n"]);
+  t.deepEqual(await names(bo, "filter: $f", { f: filter }), []);
+  t.deepEqual(await names(bo, "filter: $f", { f: { own: false } }), ["n"]);
+});
+
 test("a filter finds nothing of anybody else's", async (t) => {
   const { id, userId, name } = await made(await person(), { name: randomUUID() });
   const stranger = await person();
@@ -575,7 +592,15 @@ test("a filter finds nothing of anybody else's", async (t) => {
   }
 });
 
-for (const filter of [null, {}, { name: null }, { name: {} }, { name: { equalTo: null } }]) {
+for (const filter of [
+  null,
+  {},
+  { name: null },
+  { name: {} },
+  { name: { equalTo: null } },
+  { own: null },
+  { workspaceName: null },
+]) {
   test(`the filter ${JSON.stringify(filter)} is refused: it would find everything, or nothing`, async (t) => {
     const query = "query ($f: UserCredentialFilter) { userCredentials(filter: $f) { totalCount } }";
     t.deepEqual((await server.query(await person(), query, { f: filter })).codes, ["VALIDATION"]);

@@ -134,6 +134,29 @@ test("a workspace's credentials are its admins', apart from one's own of the sam
   t.is((await failure(stranger.client.set({ credential: "p/n", value: "x" }, { workspace }))).code, "FORBIDDEN");
 });
 
+test("a workspace's credentials are revealed by its name in one request, and none where two have the name", async (t) => {
+  const { client, requests, id } = await somebody();
+  const workspace = await makeWorkspace(server.database, { [id]: "ADMIN" });
+  await client.setAll(
+    ["github/a", "github/b", "npm/c"].map((credential) => ({ credential, value: credential })),
+    { workspace },
+  );
+  const mine = await client.set({ credential: "github/a", value: "mine" });
+  requests.length = 0;
+  const named = (...patterns: string[]) => client.getAll(patterns, { workspaceName: "a workspace" });
+  const found = await named("github/*", "npm/c");
+  t.deepEqual(found.map(({ value }) => value).toSorted(), ["github/a", "github/b", "npm/c"]);
+  t.deepEqual(requests, ["RevealIn"]);
+  t.deepEqual(await named(mine.credential.id), [], "it is none of that workspace's");
+  t.is((await failure(client.getAll(["github/*"], { workspaceName: "another" }))).code, "NOT_FOUND");
+  t.is(await recorded(id), 3);
+  await makeWorkspace(server.database, { [id]: "ADMIN" });
+  const twice = await failure(named("github/*", mine.credential.id, found[0]?.id ?? ""));
+  t.is(twice.code, "USAGE");
+  t.is(twice.message, "Two workspaces have that name.");
+  t.is(await recorded(id), 3, "nothing was revealed");
+});
+
 test("a list goes through every page", async (t) => {
   const { client, requests } = await somebody();
   await client.setAll(Array.from({ length: 230 }, (_, n) => ({ credential: `p/${n}`, value: "v" })));
@@ -146,13 +169,14 @@ test("a list goes through every page", async (t) => {
 test("what a policy lets somebody list of another is never taken for their own", async (t) => {
   const [ana, bo] = [await somebody(), await somebody()];
   await ana.client.set({ credential: "audit/n", value: "hers" });
-  await asAdmin(server.database, "select");
   const superuser = server.database.pool("postgres");
   await superuser.query(`create policy t_auditor on public.user_credentials for select to keyrow_user, keyrow_reveal
     using (provider = 'audit' and (select public.current_user_id()) = '${bo.id}')`);
   t.is((await failure(bo.client.describe("audit/n"))).code, "NOT_FOUND");
   t.is((await failure(bo.client.get("audit/n"))).code, "NOT_FOUND");
   t.deepEqual(await bo.client.getAll(["audit/*"]), []);
+  t.deepEqual(await bo.client.getAll(["audit/n"]), []);
+  t.is(await recorded(bo.id), 0, "nor revealed");
   t.is((await failure(bo.client.remove("audit/n"))).code, "NOT_FOUND");
   t.like(await bo.client.set({ credential: "audit/n", value: "his" }), { created: true });
   t.is(await bo.client.get("audit/n"), "his");

@@ -38,7 +38,7 @@ interface Ran {
   readonly calls: Readonly<Record<string, number>>;
 }
 
-const people = { admin: "", workspace: "", credential: "", stranger: randomUUID() };
+const people = { admin: "", workspace: "", team: "", credential: "", stranger: randomUUID() };
 const statements: Statement[] = [];
 const leading = new Map<string, string>();
 
@@ -46,8 +46,9 @@ test.before(async () => {
   await loadTeams(server.database, 25_000, "local:20261123-00000001");
   await withConnection(server.database.url("postgres"), async (client) => {
     const { rows } = await client.query(
-      `select m.user_id as admin, m.workspace_id as workspace, c.id as credential
+      `select m.user_id as admin, m.workspace_id as workspace, w.name as team, c.id as credential
        from public.workspace_members m join public.user_credentials c on c.user_id = m.user_id and c.scope = 'USER'
+       join public.workspaces w on w.id = m.workspace_id
        where m.role = 'ADMIN' limit 1`,
     );
     Object.assign(people, rows[0]);
@@ -128,7 +129,7 @@ function readsCredentials(node: Node): boolean {
 }
 
 /** What is wrong with the shape of a plan, in which credentials may be found by indexes on some columns alone. */
-function faults({ nodes, calls }: Ran, by: readonly string[]): string[] {
+function faults({ nodes, calls }: Ran, by: readonly string[], tables = 1): string[] {
   const used = nodes.filter((node) => leading.has(node["Index Name"] ?? ""));
   const conditions = nodes.flatMap((node) => [node["Index Cond"], node["Recheck Cond"], node.Filter]).join(" ");
   const initial = nodes.filter((node) => node["Parent Relationship"] === "InitPlan");
@@ -144,7 +145,7 @@ function faults({ nodes, calls }: Ran, by: readonly string[]): string[] {
     !conditions.includes("(InitPlan ") && "nothing is evaluated beforehand",
     initial.some((node) => node["Actual Loops"] > 1) && "something is evaluated again",
     // Which patterns hold is asked once for each policy: the list's, and in a function the reveal's.
-    Object.entries(calls).some(([name, times]) => /workspace|limit_patterns/.test(name) && times > 1) &&
+    Object.entries(calls).some(([name, times]) => /workspace|limit_patterns/.test(name) && times > tables) &&
       "a policy's function is called again",
   ].filter((fault) => fault !== false);
 }
@@ -160,6 +161,8 @@ interface Request {
   readonly by: readonly string[];
   /** How many statements an admin's request is; the last one, where values are revealed, is the reveal function's. */
   readonly statements: number;
+  /** How many tables' policies are asked, each once; 1 where nobody says. */
+  readonly tables?: number;
 }
 
 const requests: Readonly<Record<string, Request>> = {
@@ -182,6 +185,21 @@ const requests: Readonly<Record<string, Request>> = {
   },
   "a user's own list": { query: own, id: "admin", by: ["user_id", "workspace_id"], statements: 1 },
   "a workspace's list": { query: inWorkspace, id: "workspace", by: ["user_id", "workspace_id"], statements: 1 },
+  "a reveal of what is one's own, as the client asks for it": {
+    query: `query { userCredentials(first: 1000, filter: { or: [
+      { provider: { like: "git%" }, isActive: { equalTo: true }, own: true, scope: { equalTo: USER } },
+      { provider: { equalTo: "npm" }, name: { equalTo: "deploy" }, own: true, scope: { equalTo: USER } }
+    ] }) { nodes { value } } }`,
+    by: ["id", "user_id", "workspace_id"],
+    statements: 2,
+  },
+  "the list of a workspace by its name": {
+    query: `query ($id: String!) { ${page(", filter: { workspaceName: $id }")} }`,
+    id: "team",
+    by: ["user_id", "workspace_id"],
+    statements: 1,
+    tables: 2,
+  },
   "the list inside a workspace": {
     query: `query ($id: UUID!) { workspace(id: $id) { ${page()} } }`,
     id: "workspace",
@@ -199,9 +217,10 @@ for (const [title, request] of Object.entries(requests)) {
     t.is(admins.length, request.statements);
     for (const mode of modes) {
       for (const statement of admins) {
-        t.deepEqual(faults(await run(people.admin, statement, mode), request.by), [], mode);
+        t.deepEqual(faults(await run(people.admin, statement, mode), request.by, request.tables), [], mode);
         // The same for who sees nothing of it: where the answer is empty, the look must not be long.
-        t.deepEqual(faults(await run(people.stranger, statement, mode), request.by), [], `${mode}, who sees nothing`);
+        const nothing = await run(people.stranger, statement, mode);
+        t.deepEqual(faults(nothing, request.by, request.tables), [], `${mode}, who sees nothing`);
       }
     }
   });
@@ -225,7 +244,7 @@ for (const [title, request] of Object.entries(requests)) {
     for (const mode of modes) {
       for (const statement of statements) {
         const ran = await run(people.admin, statement, mode, { limits });
-        t.deepEqual(faults(ran, request.by), [], mode);
+        t.deepEqual(faults(ran, request.by, request.tables), [], mode);
         t.is(ran.calls.limit_patterns, 1);
       }
     }

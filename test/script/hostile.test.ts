@@ -4,16 +4,14 @@ import { keyrow } from "./command.ts";
 
 // Against a server that answers what it likes, as one that was broken into would.
 
-const me = { id: "7fab32d0-d646-412d-9bcb-6940d034df25", name: "Ana" };
-
 /** A row of one's own. */
 function row(provider: string, name: string, value: unknown = "v") {
-  return { id: crypto.randomUUID(), provider, name, scope: "USER", workspaceId: null, userId: me.id, value };
+  return { id: crypto.randomUUID(), provider, name, scope: "USER", workspaceId: null, value };
 }
 
 function answer(nodes: readonly unknown[], more: object = {}) {
   const userCredentials = { nodes, pageInfo: { hasNextPage: false, endCursor: null }, ...more };
-  return JSON.stringify({ data: { currentUser: me, userCredentials } });
+  return JSON.stringify({ data: { userCredentials } });
 }
 
 /** Runs the command against a server that answers this to everything. */

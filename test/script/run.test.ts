@@ -8,7 +8,7 @@ import test from "ava";
 import { keyrow as client } from "../../src/client.ts";
 import { startSite } from "../helpers/browser.ts";
 import { makeTemporaryDirectory } from "../helpers/cluster.ts";
-import { makeUser, startTestServer, type TestServer } from "../helpers/server.ts";
+import { makeUser, makeWorkspace, startTestServer, type TestServer } from "../helpers/server.ts";
 import { keyrow } from "./command.ts";
 
 const cli = fileURLToPath(new URL("../../src/cli.ts", import.meta.url));
@@ -24,14 +24,14 @@ test.after.always(async () => {
 
 /** Somebody new, with some credentials whose values are their names. */
 async function somebody(...names: string[]) {
-  const token = server.token(await makeUser(server.database));
+  const id = await makeUser(server.database);
+  const token = server.token(id);
   const env = { KEYROW_URL: server.url, KEYROW_TOKEN: token };
-  await client({ url: server.url, token }).setAll(
-    names.map((credential) => ({ credential, value: `v:${credential}` })),
-  );
+  const mine = client({ url: server.url, token });
+  await mine.setAll(names.map((credential) => ({ credential, value: `v:${credential}` })));
   const cwd = join(directory, token.slice(-12));
   mkdirSync(cwd);
-  return { env, cwd, as: (...args: string[]) => keyrow(args, { env, cwd }) };
+  return { id, mine, env, cwd, as: (...args: string[]) => keyrow(args, { env, cwd }) };
 }
 
 const show = ["--", "sh", "-c", "env | grep -E '^(GITHUB|GH|NPM|KEYROW|_)' | sort"];
@@ -61,7 +61,7 @@ test("a credential of --map has the names given there alone, and may have severa
 });
 
 test("one request reveals all, whatever was chosen", async (t) => {
-  const { env } = await somebody("a/1", "a/2", "b/1");
+  const { env, id, mine } = await somebody("a/1", "a/2", "b/1");
   let requests = 0;
   const proxy = await startSite((request, response) => {
     requests += 1;
@@ -74,6 +74,24 @@ test("one request reveals all, whatever was chosen", async (t) => {
   const args = ["run", "--only", "a/*", "--map", "B=b/1", "--", "sh", "-c", "echo $A_1 $A_2 $B"];
   const { stdout } = await keyrow(args, { env: { ...env, KEYROW_URL: proxy.origin } });
   t.deepEqual([stdout, requests], ["v:a/1 v:a/2 v:b/1\n", 1]);
+  const workspace = await makeWorkspace(server.database, { [id]: "ADMIN" });
+  await mine.setAll(
+    ["a/1", "a/2", "b/1"].map((credential) => ({ credential, value: `our:${credential}` })),
+    { workspace },
+  );
+  for (const named of [workspace, "a workspace"]) {
+    requests = 0;
+    const ours = await keyrow(["run", "--workspace", named, ...args.slice(1)], {
+      env: { ...env, KEYROW_URL: proxy.origin },
+    });
+    t.deepEqual([ours.stdout, requests], ["our:a/1 our:a/2 our:b/1\n", 1], named);
+  }
+  await makeWorkspace(server.database, { [id]: "ADMIN" });
+  t.like(await keyrow(["run", "--workspace", "a workspace", ...args.slice(1)], { env }), {
+    stdout: "",
+    stderr: "error: two workspaces have that name\nhint: give its id\n",
+    exitCode: 2,
+  });
 });
 
 test("a project's file chooses where the command line does not, and names neither a secret nor a server", async (t) => {
