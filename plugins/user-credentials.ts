@@ -116,13 +116,15 @@ export const UserCredentialsPlugin: GraphileConfig.Plugin = extendSchema((build)
         clientMutationId: String
         """What each is found by, and what it gets."""
         credentials: [UserCredentialToSet!]!
+        """Says what would be done, by doing it and taking it back: nothing is stored, nor on the record."""
+        dryRun: Boolean! = false
       }
 
       """What was done to one credential of several."""
       type SetUserCredentialResult {
         """Whether the credential was created, rather than given a new value."""
         created: Boolean!
-        """The credential."""
+        """The credential; null where a dry run would create it."""
         userCredential: UserCredential
       }
 
@@ -190,9 +192,9 @@ export const UserCredentialsPlugin: GraphileConfig.Plugin = extendSchema((build)
             return object({ input: $input, result: access<SetResult>($result, 0) });
           },
           setUserCredentials(_: Step, args: FieldArgs) {
-            const $input = args.getRaw("input") as Step<{ credentials: readonly SetInput[] }>;
+            const $input = args.getRaw("input") as Step<{ credentials: readonly SetInput[]; dryRun: boolean }>;
             const $result = sideEffect([$input, $context()] as const, ([input, context]) =>
-              setCredentials(encrypted, input.credentials, context, options),
+              setCredentials(encrypted, input.credentials, context, options, input.dryRun),
             );
             return object({ input: $input, result: $result });
           },

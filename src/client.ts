@@ -80,18 +80,20 @@ export function keyrow(options: ClientOptions) {
     return "id" in which ? which.id : (await describe(credential, place)).id;
   }
 
-  async function setAll(items: readonly ToSet[], { workspace, signal }: PlaceOptions = {}): Promise<SetOutcome[]> {
+  async function setMany(items: readonly ToSet[], { workspace, signal }: PlaceOptions, dryRun: boolean) {
     const credentials = items.map(({ credential, expiresAt, ...rest }) => ({
       ...named(parseWhich(credential)),
       ...rest,
       ...(workspace !== undefined && { scope: "WORKSPACE" as const, workspaceId: workspace }),
       ...(expiresAt !== undefined && { expiresAt: expiresAt instanceof Date ? expiresAt.toISOString() : expiresAt }),
     }));
-    const { setUserCredentials } = whole(await send("SetMany", { input: { credentials } }, { signal }));
-    return (setUserCredentials?.results ?? []).map(({ created, userCredential }) => ({
-      created,
-      credential: present(userCredential),
-    }));
+    const { setUserCredentials } = whole(await send("SetMany", { input: { credentials, dryRun } }, { signal }));
+    return setUserCredentials?.results ?? [];
+  }
+
+  async function setAll(items: readonly ToSet[], place: PlaceOptions = {}): Promise<SetOutcome[]> {
+    const results = await setMany(items, place, false);
+    return results.map(({ created, userCredential }) => ({ created, credential: present(userCredential) }));
   }
 
   return {
@@ -150,6 +152,11 @@ export function keyrow(options: ClientOptions) {
 
     /** Sets several credentials: all of them, or none. */
     setAll,
+
+    /** Which of them `setAll` would create; throws what it would throw. Nothing is stored, nor on the record. */
+    async foresee(items: readonly ToSet[], place: PlaceOptions = {}): Promise<boolean[]> {
+      return (await setMany(items, place, true)).map(({ created }) => created);
+    },
 
     /** Gives a credential that is there a new value. */
     async rotate(

@@ -79,3 +79,15 @@ export async function transact(
   const [result] = await Promise.all([answer, prepared]);
   return result;
 }
+
+/** Does all that `transact` does, and takes it back. */
+export async function tryOut(...[pool, client, ...query]: Parameters<typeof transact>): Promise<pg.QueryResult> {
+  const { stream } = client.connection;
+  stream.cork();
+  // Within a transaction that was begun, the Sync ends none.
+  const steps = [client.query("begin"), transact(pool, client, ...query), client.query("rollback")] as const;
+  stream.uncork();
+  const [begun, tried, ended] = await Promise.allSettled(steps);
+  for (const step of [begun, tried, ended]) if (step.status === "rejected") throw step.reason;
+  return (tried as PromiseFulfilledResult<pg.QueryResult>).value;
+}

@@ -7,7 +7,7 @@ import { KeyrowError } from "./errors.ts";
 import { MAX_RESULT_CHARACTERS } from "./limits.ts";
 import { KEYROW_CLAIM } from "./settings/database.ts";
 import { createShares, type Shares, tookTooLong } from "./shares.ts";
-import { transact } from "./transaction.ts";
+import { transact, tryOut } from "./transaction.ts";
 
 // The connections that requests use, and the pools whose requests were cut off.
 const inUse = new WeakMap<pg.Pool, Set<pg.PoolClient>>();
@@ -100,16 +100,22 @@ function plain(client: pg.PoolClient): PgClient {
 // list in a list is one text, which may be larger than any that Node can hold.
 const MAX_ANSWER_BYTES = 3 * MAX_RESULT_CHARACTERS;
 
+/** A query that may be on trial: its transaction is then taken back, once it has done all that it would do. */
+export interface TrialQuery extends PgClientQuery {
+  readonly onTrial?: boolean;
+}
+
 /** A client that takes one query, and runs it in a transaction with these settings. */
 function transactional(pool: pg.Pool, client: pg.PoolClient, settings: Settings): PgClient {
   let used = false;
-  return clientWith(client, async (query) => {
+  return clientWith(client, async (query: TrialQuery) => {
     // Its transaction is over: another query would run as the login role.
     if (used) throw new Error("a call is one query");
     used = true;
     checkBudget(settings);
+    const run = query.onTrial ? tryOut : transact;
     const arriving = cutBeyond(client.connection.stream, MAX_ANSWER_BYTES);
-    const answer = await transact(pool, client, asJson(settings), config(client, query)).catch((error: unknown) => {
+    const answer = await run(pool, client, asJson(settings), config(client, query)).catch((error: unknown) => {
       throw arriving.stop() ? tooLarge() : error;
     });
     if (arriving.stop()) throw tooLarge();

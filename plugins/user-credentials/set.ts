@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import { KeyrowError } from "../../src/errors.ts";
+import type { TrialQuery } from "../../src/with-pg-client.ts";
 import type { EncryptedColumn } from "../encrypted-columns/column.ts";
 import type { EncryptedColumnsOptions } from "../encrypted-columns/options.ts";
 import { forRequest } from "../encrypted-columns/patience.ts";
@@ -35,13 +36,14 @@ const MAX_ROUNDS = 10;
 /**
  * Gives credentials their values, or creates them: all, or none. A value is bound to its row's id, so an upsert would
  * leave the old id under a value that was sealed for the new one: look first, then write only what still holds, and go
- * round again.
+ * round again. `dryRun`: what was written is taken back, with its record.
  */
 export async function setCredentials(
   encrypted: EncryptedColumn,
   inputs: readonly SetInput[],
   context: RequestContext,
   options: EncryptedColumnsOptions,
+  dryRun = false,
 ): Promise<SetResult[]> {
   refuse(inputs);
   let unwritten: ReadonlyArray<Found | undefined> | undefined;
@@ -69,7 +71,7 @@ export async function setCredentials(
       provider: input.provider,
       name: input.name,
     }));
-    const outcome = await write(items, context);
+    const outcome = await write(items, context, dryRun);
     if (outcome === "written") return items.map(({ id, created }) => ({ id, created }));
     unwritten = outcome === "other rows" ? rows : undefined;
   }
@@ -166,9 +168,10 @@ const WRITE = `
 async function write(
   items: readonly object[],
   context: RequestContext,
+  onTrial: boolean,
 ): Promise<"written" | "other rows" | "somebody was faster"> {
   try {
-    await query(context, WRITE, [JSON.stringify(items), items.length]);
+    await query(context, WRITE, [JSON.stringify(items), items.length], onTrial);
     return "written";
   } catch (error) {
     const { code } = error as { code?: unknown };
@@ -191,7 +194,13 @@ function given({ type, description, expiresAt, metadata }: SetInput): Record<str
   return Object.fromEntries(Object.entries(columns).filter(([, value]) => value !== undefined));
 }
 
-async function query<T>({ pgSettings, withPgClient }: RequestContext, text: string, values: unknown[]): Promise<T[]> {
-  const { rows } = await withPgClient(pgSettings, (client) => client.query<T>({ text, values: values as never[] }));
+async function query<T>(
+  { pgSettings, withPgClient }: RequestContext,
+  text: string,
+  values: unknown[],
+  onTrial = false,
+): Promise<T[]> {
+  const asked: TrialQuery = { text, values: values as never[], onTrial };
+  const { rows } = await withPgClient(pgSettings, (client) => client.query<T>(asked));
   return [...rows];
 }

@@ -194,6 +194,8 @@ export type SetUserCredentialsInput = {
   readonly clientMutationId?: string | null | undefined;
   /** What each is found by, and what it gets. */
   readonly credentials: ReadonlyArray<UserCredentialToSet>;
+  /** Says what would be done, by doing it and taking it back: nothing is stored, nor on the record. */
+  readonly dryRun?: boolean;
 };
 
 /** A filter to be used against String fields. All fields are combined with a logical ‘and.’ */

@@ -1,9 +1,8 @@
-import type { Client, ToSet } from "../client.ts";
+import type { ToSet } from "../client.ts";
 import { KeyrowError } from "../errors.ts";
 import { parseMap } from "./choice.ts";
 import { readText } from "./files.ts";
 import { readVariablesFrom } from "./formats.ts";
-import { listAll } from "./listed.ts";
 
 /** Where variables of a file go. */
 export interface ImportRules {
@@ -41,20 +40,4 @@ export async function readImport(file: string, { format, provider, map = [] }: I
     message: `Two variables would be ${twice.credential}.`,
     hint: "Map one elsewhere.",
   });
-}
-
-/** Which of the credentials would be created; the others are there already. */
-export async function foresee(
-  client: Client,
-  items: readonly ToSet[],
-  workspace: string | undefined,
-): Promise<boolean[]> {
-  const me = await client.whoami();
-  const there = new Set<string>();
-  for (const { provider, name, scope, userId, workspaceId } of await listAll(client, workspace)) {
-    const own =
-      workspace !== undefined ? scope === "WORKSPACE" : scope === "USER" && userId === me.id && workspaceId === null;
-    if (own) there.add(`${provider}/${name}`);
-  }
-  return items.map(({ credential }) => !there.has(credential));
 }

@@ -864,3 +864,23 @@ test("two who set several in opposite orders at once both succeed, and each row 
   t.is(values.length, 20);
   t.true(values.every((value: string) => ["1", "2", "3", "4"].includes(value)));
 });
+
+test("a dry run says what would be done, shows what is there as it is, and stores and records nothing", async (t) => {
+  const ana = await person();
+  const there = await made(ana, { name: "there", provider: "p" });
+  const log = async () =>
+    (await server.query(ana, "{ activityLogs { totalCount } }")).data.activityLogs.totalCount as number;
+  const recorded = await log();
+  const { data, codes } = await server.query(
+    ana,
+    `mutation { setUserCredentials(input: { dryRun: true, credentials: [
+      { provider: "p", name: "there", value: "new", description: "new" }, { provider: "p", name: "new", value: "new" }
+    ] }) { results { created userCredential { id description maskedValue } } } }`,
+  );
+  t.deepEqual(codes, []);
+  t.deepEqual(data.setUserCredentials.results, [
+    { created: false, userCredential: { id: there.id, description: null, maskedValue: "*****" } },
+    { created: true, userCredential: null },
+  ]);
+  t.deepEqual([(await names(ana, "")).length, await log()], [1, recorded]);
+});

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import test from "ava";
 import { keyrow as client } from "../../src/client.ts";
 import { makeTemporaryDirectory } from "../helpers/cluster.ts";
-import { makeUser, startTestServer, type TestServer } from "../helpers/server.ts";
+import { asAdmin, makeUser, makeWorkspace, startTestServer, type TestServer } from "../helpers/server.ts";
 import { keyrow } from "./command.ts";
 
 let server: TestServer;
@@ -17,10 +17,11 @@ test.after.always(async () => {
 });
 
 async function somebody() {
-  const token = server.token(await makeUser(server.database));
+  const id = await makeUser(server.database);
+  const token = server.token(id);
   const env = { KEYROW_URL: server.url, KEYROW_TOKEN: token };
   const as = (args: string[], input = "") => keyrow(args, { env, input, cwd: directory });
-  return { as, mine: client({ url: server.url, token }) };
+  return { as, mine: client({ url: server.url, token }), id };
 }
 
 const dotenv = `# comment\nGITHUB_TOKEN="two\\nlines"\nexport PLAIN=x=y # note\nQUOTED='$HOME "q"'\n`;
@@ -57,6 +58,36 @@ test("a JSON file is imported, names with a slash as they are", async (t) => {
     ],
   });
   t.is((await mine.describe("app/TOKEN")).type, "API_KEY");
+});
+
+test("a dry run refuses what the import would, and leaves nothing behind", async (t) => {
+  const { as, mine, id } = await somebody();
+  const { id: there } = (await mine.set({ credential: "app/A", value: "1" })).credential;
+  await mine.revoke("app/A");
+  const before = await mine.describe("app/A");
+  const entries = async () => {
+    const { rows } = await asAdmin(server.database, "select action from public.activity_logs where user_id = $1", [id]);
+    return rows.length;
+  };
+  const recorded = await entries();
+  const workspace = await makeWorkspace(server.database, { [id]: "MEMBER" });
+  const cases: Array<[args: string[], input: string, exitCode: number, stderr: RegExp]> = [
+    [["--provider", "app"], "A=2\nB=3\n", 0, /^1 would be created, 1 would be renewed\n$/],
+    [["--provider", "app"], `A=2\nB=${"x".repeat(70_000)}\n`, 1, /limit/],
+    [["--provider", "app", "--workspace", workspace], "A=2\n", 4, /a policy does not allow this/],
+    [["--provider", "p".repeat(200)], "A=2\n", 1, /./],
+  ];
+  for (const [args, input, exitCode, stderr] of cases) {
+    const tried = await as(["import", "-", "--dry-run", ...args], input);
+    t.regex(tried.stderr, stderr);
+    t.is(tried.exitCode, exitCode);
+    t.deepEqual(await mine.describe(there), before);
+    await t.throwsAsync(mine.describe("app/B"), { message: /no such credential/ });
+    t.is(await entries(), recorded);
+    if (exitCode === 0) continue;
+    const done = await as(["import", "-", ...args], input);
+    t.deepEqual([done.stderr, done.exitCode], [tried.stderr, tried.exitCode]);
+  }
 });
 
 test("what export wrote, import reads", async (t) => {

@@ -38,16 +38,11 @@ export const imported = credentialCommand(
   .action(async (file: string, options: ImportOptions) => {
     const { readImport } = await import("../../script/import.ts");
     const type = await typeOf(options.type);
-    const items = await readImport(file, options);
+    const items = (await readImport(file, options)).map((item) => ({ ...item, type }));
     const { client, workspace } = await open(options);
     const outcomes = options.dryRun
-      ? await (await import("../../script/import.ts")).foresee(client, items, workspace)
-      : (
-          await client.setAll(
-            items.map((item) => ({ ...item, type })),
-            { workspace },
-          )
-        ).map(({ created }) => created);
+      ? await client.foresee(items, { workspace })
+      : (await client.setAll(items, { workspace })).map(({ created }) => created);
     const { printable, printableJson } = await import("../../printable.ts");
     const done = items.map(({ credential }, index) => ({ credential, created: outcomes[index] === true }));
     if (options.json) return print(printableJson({ dryRun: options.dryRun, credentials: done }));
