@@ -5,6 +5,7 @@ import { credentialFindings, formerCredentials, loadScript, rowFindings } from "
 import { type Facts, readFacts } from "./adopt/facts.ts";
 import { type Finding, inUtf8, shown, tableOf } from "./adopt/finding.ts";
 import { identityFindings } from "./adopt/identity.ts";
+import { limitFindings, usageScript } from "./adopt/limits.ts";
 import { objectFindings, versionFinding } from "./adopt/objects.ts";
 import { rightFindings } from "./adopt/rights.ts";
 import { refuseReach } from "./reach.ts";
@@ -17,7 +18,7 @@ export interface Adoption {
   readonly ready: boolean;
   readonly findings: readonly Finding[];
   readonly sql: {
-    /** For the application's owner, before `keyrow migrate`; empty where there is nothing to run. */
+    /** For the application's owner: before `keyrow migrate`, and after it what names Keyrow's functions; empty where there is nothing to run. */
     readonly before: string;
     /** For keyrow_migrate, after it; empty where there is nothing to run. */
     readonly after: string;
@@ -67,6 +68,7 @@ async function check(client: pg.Client, userSetting: string): Promise<Adoption> 
   const findings = [
     ...objectFindings(facts),
     ...rightFindings(facts),
+    ...limitFindings(facts),
     ...logFindings(facts, stockSeam),
     ...credentialFindings(facts),
     ...(await answeredFindings(client, facts, userSetting)),
@@ -91,11 +93,11 @@ async function answeredFindings(client: pg.Client, facts: Facts, userSetting: st
   return found;
 }
 
-function scriptBefore({ tables }: Facts, findings: readonly Finding[]): string {
+function scriptBefore({ tables, migrated }: Facts, findings: readonly Finding[]): string {
   const lines = findings.flatMap(({ name, sql = [] }) => (sql.length > 0 ? [`-- ${shown(name)}`, ...sql] : []));
   if (lines.length === 0) return "";
   const owners = [...new Set(tables.map(({ owner }) => owner))].filter((owner) => owner !== "keyrow_owner");
-  return inUtf8(`-- For the owner of the application's tables (${shown(owners)}), after \`keyrow setup --print\` and before \`keyrow migrate\`:
+  return inUtf8(`-- For the owner of the application's tables (${shown(owners)}), ${migrated ? "after" : "after `keyrow setup --print` and before"} \`keyrow migrate\`:
 --   keyrow adopt --sql before | psql -v ON_ERROR_STOP=1 "$APP_OWNER_URL"
 ${lines.join("\n")}
 `);
@@ -105,6 +107,8 @@ function scriptAfter(facts: Facts, stockSeam: string): string {
   const log = tableOf(facts, "activity_logs");
   const former = formerCredentials(facts);
   const seam = log !== undefined && lacksSeam(facts, log, stockSeam) && outOfPlace(log).length === 0;
-  const parts = [seam && seamScript(log), former !== undefined && loadScript(former)].filter((part) => part !== false);
+  const parts = [seam && seamScript(log), former !== undefined && loadScript(former), usageScript(facts)].filter(
+    (part) => part !== false && part !== "",
+  );
   return parts.length > 0 ? inUtf8(parts.join("\n")) : "";
 }

@@ -131,6 +131,71 @@ async function matrixHolds(t: ExecutionContext, server: Server): Promise<void> {
   await Promise.all([...pools.values()].map((pool) => pool.end()));
 }
 
+const limitPolicies = `
+  select tablename, policyname, permissive, roles::text[], cmd, qual, with_check, obj_description(p.oid) as comment
+  from pg_policies join pg_policy p on polname = policyname and polrelid = format('%I.%I', schemaname, tablename)::regclass
+  where schemaname = 'public' and tablename <> 'user_credentials'
+    and (policyname like '%\\_limited' or policyname = 'workspaces_select_machine')
+  order by tablename, policyname`;
+
+/** Limits of tokens and of machines hold on tables of the application by policies that its owner is given. */
+async function holdsLimits(t: ExecutionContext, server: Server, env: Env): Promise<void> {
+  // More than the API shows: it still shows its own list of columns, of the rows that the application's policies let it.
+  await run(server, "app_owner", "grant select on users, workspaces, workspace_members, activity_logs to keyrow_user");
+  const { exitCode, found, adoption } = await check(env);
+  t.is(exitCode, 1);
+  t.deepEqual(found.filter((one) => !one.startsWith("note")).toSorted(), [
+    "to run: limits.activity_logs",
+    "to run: limits.users",
+    "to run: limits.workspace_members",
+    "to run: limits.workspaces",
+    "to run: machines.workspaces",
+  ]);
+  await run(server, "app_owner", adoption.sql.before);
+  const then = await check(env);
+  t.deepEqual([then.exitCode, then.adoption.sql], [0, { before: "", after: "" }]);
+
+  const { rows } = await run(server, "postgres", limitPolicies);
+  t.is(rows.length, 17);
+  // They are those of Keyrow's own tables.
+  const foundation = await run(
+    server,
+    "postgres",
+    `begin;
+     ${["users", "workspaces", "workspace_members", "activity_logs"].map((name) => `alter table public.${name} owner to keyrow_owner;`).join(" ")}
+     set local role keyrow_owner; select keyrow.limit_foundation(); ${limitPolicies}; rollback`,
+  );
+  const own = (foundation as unknown as pg.QueryResult[]).find(({ rows }) => rows[0]?.policyname !== undefined);
+  t.deepEqual(rows, own?.rows);
+
+  const sees = async (user: string, limits: string) => {
+    const counted = ["users", "workspaces", "workspace_members", "activity_logs"].map(
+      (name) => `(select count(*)::int from public.${name}) as ${name}`,
+    );
+    const answers = await run(
+      server,
+      "keyrow_authenticator",
+      `begin; set local role keyrow_user;
+       select set_config('app.user_id', '${user}', true), set_config('keyrow.limits', '${limits}', true);
+       select ${counted.join(", ")}; rollback`,
+    );
+    return Object.values((answers as unknown as pg.QueryResult[])[3]?.rows[0]);
+  };
+  const limited = (limit: object) => JSON.stringify([limit]);
+  await run(
+    server,
+    "app_owner",
+    `insert into activity_logs
+    (workspace_id, user_id, action, entity_type, entity_id, source, importance)
+    values ('${ids.team}', '${ids.ana}', 'CREATED', 'TASK', '${ids.ana}', 'app', 1)`,
+  );
+  const [, , members = 0, entries = 0] = (await sees(ids.ana, "none")) as number[];
+  t.true(members > 1 && entries > 0);
+  t.deepEqual(await sees(ids.ana, limited({ credentials: ["github/*"] })), [1, 1, 1, 0]);
+  t.deepEqual(await sees(ids.ana, limited({ workspace: ids.otherTeam })), [1, 0, 0, 0]);
+  t.deepEqual(await sees(ids.machine, "none"), [0, 1, 0, 0]);
+}
+
 const introspection =
   "{ __schema { types { name fields { name args { name } } inputFields { name } enumValues { name } } } }";
 
@@ -142,8 +207,6 @@ async function serves(t: ExecutionContext, server: Server, env: Env): Promise<vo
   t.is(refused.exitCode, 1);
   t.regex(refused.stderr, /^error: .*current_user_id\(\) gives nobody.*\nhint: .*KEYROW_USER_SETTING/);
 
-  // More than the API shows: it still shows its own list of columns, of the rows that the application's policies let it.
-  await run(server, "app_owner", "grant select on users, workspaces, workspace_members, activity_logs to keyrow_user");
   // The world's rows, and those of the application, are sealed under keys that this test does not have.
   const serving = keyrow(["serve"], { ...env, KEYROW_ALLOW_MISSING_KEYS: "on" });
   try {
@@ -213,6 +276,7 @@ async function goesAllTheWay(t: ExecutionContext, server: Server): Promise<void>
   await owner(row("000102030405060708090a0b:000102030405060708090a0b0c0d0e0f:deadbeef", "local"));
   await t.throwsAsync(owner(row("plaintext", "plain")), { code: "23514" });
   await matrixHolds(t, server);
+  await holdsLimits(t, server, env);
   await serves(t, server, env);
   await canBeDeleted(t, server);
   t.is((await keyrow(["migrate"], env)).stdout, "nothing to apply\n");

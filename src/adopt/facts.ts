@@ -16,6 +16,7 @@ export interface Column {
 
 /** A policy: of which command (`*` is all), and for whom (`public` is everybody). */
 export interface Policy {
+  readonly name: string;
   readonly command: string;
   readonly roles: readonly string[];
   /** Permissive policies add up; the others must all say yes. */
@@ -88,6 +89,10 @@ export interface Facts {
   readonly uuidOssp: { readonly schema: string | null; readonly available: boolean };
   /** Whether `keyrow setup` has run. */
   readonly setUp: boolean;
+  /** Whether `keyrow migrate` has made the functions that policies name. */
+  readonly migrated: boolean;
+  /** Who owns tables here and may not name what is in the schema keyrow. */
+  readonly withoutUsage: readonly string[];
   /** Whether everybody may create in `public`, and who owns tables here by that right alone. */
   readonly createdByEverybody: readonly string[];
   readonly tables: readonly Table[];
@@ -134,7 +139,7 @@ const tables = `
           where f.conrelid = c.oid and f.contype = 'f' and f.conkey = array[a.attnum] order by f.conname limit 1))
       from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by a.attnum) as columns,
     array(
-      select json_build_object('command', p.polcmd, 'permissive', p.polpermissive, 'roles', array(
+      select json_build_object('name', p.polname, 'command', p.polcmd, 'permissive', p.polpermissive, 'roles', array(
         select case r when 0 then 'public' else pg_get_userbyid(r)::text end from unnest(p.polroles) r))
       from pg_policy p where p.polrelid = c.oid order by p.polname) as policies,
     array(
@@ -171,7 +176,10 @@ const server = `
     9 = (select count(*) from pg_roles where rolname in (
       'keyrow_owner', 'keyrow_authenticator', 'keyrow_user', 'keyrow_anonymous', 'keyrow_reveal', 'keyrow_upkeep',
       'keyrow_worker', 'keyrow_admin', 'keyrow_migrate'))
-    and exists (select from pg_namespace where nspname = 'keyrow') as "setUp"`;
+    and exists (select from pg_namespace where nspname = 'keyrow') as "setUp",
+    exists (
+      select from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+      where n.nspname = 'keyrow' and p.proname = 'machine_workspace_id') as migrated`;
 
 // Rights that everybody has count as well: what a role may do is what matters.
 const rights = `
@@ -233,6 +241,14 @@ const createdByEverybody = `
       where grantee <> 0 and privilege_type = 'CREATE' and pg_has_role(c.relowner, grantee, 'USAGE'))
   order by 1`;
 
+const withoutUsage = `
+  select distinct pg_get_userbyid(c.relowner) as name
+  from pg_class c join pg_namespace n on n.nspname = 'keyrow'
+  where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p')
+    and c.relname in ('users', 'workspaces', 'workspace_members', 'activity_logs')
+    and not has_schema_privilege(c.relowner, n.oid, 'usage')
+  order by 1`;
+
 const openTables = `
   select c.oid::regclass::text as name from pg_class c
   where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'f')
@@ -257,6 +273,7 @@ export async function readFacts(client: pg.ClientBase): Promise<Facts> {
     uuidSchema: string | null;
     uuidAvailable: boolean;
     setUp: boolean;
+    migrated: boolean;
   }>(server);
   if (it === undefined) throw new Error("the server says nothing of itself");
   return {
@@ -264,6 +281,8 @@ export async function readFacts(client: pg.ClientBase): Promise<Facts> {
     login: it.login,
     uuidOssp: { schema: it.uuidSchema, available: it.uuidAvailable },
     setUp: it.setUp,
+    migrated: it.migrated,
+    withoutUsage: await named(withoutUsage),
     createdByEverybody: await named(createdByEverybody),
     tables: await read<Table>(tables, [tableNames]),
     routines: await read<Routine>(routines),

@@ -8,7 +8,6 @@ export function rightFindings(facts: Facts): Finding[] {
     ...executeFindings(facts),
     ...policyFindings(facts),
     ...restrictionFindings(facts),
-    ...limitFindings(facts),
     ...openFindings(facts),
   ];
 }
@@ -125,26 +124,6 @@ function restrictionFindings({ tables }: Facts): Finding[] {
         severity: "note",
         what: `A restrictive policy on public.${table} binds keyrow_reveal as well, which ${what}.`,
         remedy: "see that it lets keyrow_reveal pass, or make it for the application's roles alone",
-      },
-    ];
-  });
-}
-
-/** Limits of tokens hold on a table by its restrictive policies, and only its owner can make those. */
-function limitFindings({ tables, rights }: Facts): Finding[] {
-  return tables.flatMap(({ name, columns, policies }): Finding[] => {
-    const shows = columns.some((column) => rights.has(`keyrow_user select ${name}.${column.name}`));
-    const limited = policies.some(
-      ({ command, permissive, roles }) =>
-        !permissive && ["r", "*"].includes(command) && roles.some((role) => ["public", "keyrow_user"].includes(role)),
-    );
-    if (!shows || limited) return [];
-    return [
-      {
-        name: `limits.${name}`,
-        severity: "note",
-        what: `keyrow_user may read public.${name}, where no restrictive policy holds a token to its limits.`,
-        remedy: "let the table's owner make one: docs/adopt.md has it",
       },
     ];
   });

@@ -40,6 +40,7 @@ onSystem("docs/adopt.md, taken by its word, adopts an application with its own c
       .replaceAll("npx keyrow", `'${process.execPath}' '${cli}'`)
       .replaceAll("postgres://app_owner@host/app", `'${server.url("app_owner", "app")}'`);
     exported += commands.match(/^ *export .*$/gm)?.join("\n") ?? "";
+    if (block.includes("limits.sql")) await run(server, "app_owner", fenced("sql")[2] ?? "");
     if (block.includes("-f after.sql")) await fillIn(join(directory, "after.sql"));
     const { exitCode } = await execa("bash", ["-ec", `${exported}\n${commands}`], {
       cwd: directory,
@@ -57,9 +58,9 @@ onSystem("docs/adopt.md, taken by its word, adopts an application with its own c
   const { rows } = await run(server, "postgres", "select provider, key_id from public.user_credentials");
   t.deepEqual(rows, [{ provider: "p", key_id: "legacy" }]);
 
-  const [admin = "", , grants = "", limits = ""] = fenced("sql");
-  await run(server, "app_owner", grants);
-  await run(server, "app_owner", limits);
+  const limited = await run(server, "postgres", "select from pg_policies where policyname ~ '^users_.*_limited$'");
+  t.is(limited.rowCount, 4);
+  const [admin = ""] = fenced("sql");
   const answer = "select is_workspace_admin(gen_random_uuid(), gen_random_uuid()) as admin";
   await run(server, "app_owner", `begin; drop function is_workspace_admin cascade; ${admin}; ${answer}; rollback`);
 });

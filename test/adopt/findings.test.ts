@@ -500,6 +500,8 @@ test("what can't be caused here is named as well: an older server, and one witho
   t.is(versionFinding(150_000), undefined);
   const empty = {
     login: "x",
+    migrated: false,
+    withoutUsage: [],
     setUp: true,
     createdByEverybody: [],
     tables: [],
