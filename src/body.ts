@@ -29,5 +29,8 @@ async function readBody(request: IncomingMessage, maxBytes: number): Promise<Buf
     });
     if (bytes !== undefined) return bytes;
   }
-  throw new KeyrowError("LIMIT_EXCEEDED", { message: `The body is over the limit of ${maxBytes} bytes.` });
+  throw new KeyrowError("LIMIT_EXCEEDED", {
+    message: `The body is over the limit of ${maxBytes} bytes.`,
+    hint: "send it in parts; whoever runs the server may raise KEYROW_MAX_BODY",
+  });
 }

@@ -1,5 +1,6 @@
 import {
   type DocumentNode,
+  type GraphQLInputObjectType,
   type GraphQLInputType,
   type GraphQLSchema,
   getNullableType,
@@ -19,7 +20,8 @@ type Types = ReadonlyMap<string, GraphQLInputType | undefined>;
 /**
  * Makes the count of a valid document's input, by its variables: how many entries they and the literals have, each
  * counted as often as it is used, for each may become a condition of a query. A scalar is no condition but a text, even
- * where it is a tree of JSON, and counts as one. The count throws LIMIT_EXCEEDED where there are too many, or where a
+ * where it is a tree of JSON, and counts as one; so does an object of nothing but scalars, such as a credential to set,
+ * for filters hold lists or objects. The count throws LIMIT_EXCEEDED where there are too many, or where a
  * variable is nested too deeply.
  */
 export function inputCounter(
@@ -70,10 +72,21 @@ function entriesOf(variable: unknown, variableType: GraphQLInputType | undefined
     entries += 1;
     if (depth === maxDepth) throw tooDeep(maxDepth);
     const inner = Object.entries(value);
+    if (isFlat(type) && inner.length <= Object.keys(type.getFields()).length) {
+      for (const [, one] of inner) entries += entriesOfScalar(one) - 1;
+      continue;
+    }
     if (entries + inner.length > MAX_ENTRIES) throw tooMany();
     for (const [name, one] of inner) waiting.push([one, innerType(type, name), depth + 1]);
   }
   return entries;
+}
+
+/** Whether a type is an input object whose fields are scalars or enums, one and all. */
+export function isFlat(type: GraphQLInputType | undefined): type is GraphQLInputObjectType {
+  return (
+    isInputObjectType(type) && Object.values(type.getFields()).every((field) => isLeafType(getNullableType(field.type)))
+  );
 }
 
 function innerType(type: GraphQLInputType | undefined, name: string): GraphQLInputType | undefined {
@@ -106,5 +119,6 @@ function tooDeep(levels: number): KeyrowError {
 function tooMany(): KeyrowError {
   return new KeyrowError("LIMIT_EXCEEDED", {
     message: `Variables and literals are over the limit of ${MAX_ENTRIES} entries, each counted as often as it is used.`,
+    hint: "send it in parts",
   });
 }

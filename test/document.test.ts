@@ -9,7 +9,8 @@ import { measureDocument } from "../src/measure.ts";
 const schema = buildSchema(`
   scalar Any
   input Filter { not: Filter, any: Any }
-  type Query { a(l: [Int]): Query, b(x: Any, f: Filter, l: [Int]): Query }
+  input Flat { a: Any, b: Int }
+  type Query { a(l: [Int]): Query, b(x: Any, f: Filter, l: [Int], o: [Flat]): Query }
 `);
 const allLimits = readConfig({}).limits;
 const { document: limits } = allLimits;
@@ -101,7 +102,7 @@ const list = (length: number) => Array.from({ length }, () => 1);
 const nest = (depth: number): unknown =>
   Array.from({ length: depth }).reduce((inner, _, i) => (i % 2 ? [inner] : { not: inner }), 1);
 const literal = (depth: number) => `${"{ not: ".repeat(depth)}1${"}".repeat(depth)}`;
-const argumentOf = { Any: "x", Filter: "f", "[Int]": "l" };
+const argumentOf = { Any: "x", Filter: "f", "[Int]": "l", "[Flat]": "o" };
 const using = (times: number, type: keyof typeof argumentOf = "[Int]") =>
   `query ($v: ${type}) { ${Array.from({ length: times }, (_, i) => `x${i}: b(${argumentOf[type]}: $v) { __typename }`).join(" ")} }`;
 // With its brackets and numbers it counts as a text of so many characters.
@@ -131,6 +132,24 @@ const inputs: Array<
     limits.depth,
   ],
   ["the entries of a variable", (size) => [using(1), { v: list(size - 1) }], MAX_ENTRIES],
+  [
+    "the objects of nothing but scalars, each an entry,",
+    (size) => [using(1, "[Flat]"), { v: Array.from({ length: size - 1 }, () => ({ a: [1, 2], b: 3 })) }],
+    MAX_ENTRIES,
+  ],
+  [
+    "the entries of such an object, which has none of so many fields,",
+    (size) => [
+      using(1, "[Flat]"),
+      { v: [Object.fromEntries(Array.from({ length: size - 2 }, (_, i) => [`a${i}`, 1]))] },
+    ],
+    MAX_ENTRIES,
+  ],
+  [
+    "the characters of JSON in such an object, ten times",
+    (size) => [using(10, "[Flat]"), { v: [{ a: characters(size * 1_000 - 1) }] }],
+    MAX_ENTRIES / 10 - 1,
+  ],
   [
     "the entries of a variable that is not used",
     (size) => ["{ a { __typename } }", { v: list(size - 1) }],

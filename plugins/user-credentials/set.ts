@@ -83,7 +83,10 @@ export async function setCredentials(
 
 function refuse(inputs: readonly SetInput[]): void {
   if (inputs.length > MAX_SET) {
-    throw new KeyrowError("LIMIT_EXCEEDED", { message: `At most ${MAX_SET} credentials can be set at once.` });
+    throw new KeyrowError("LIMIT_EXCEEDED", {
+      message: `At most ${MAX_SET} credentials can be set at once.`,
+      hint: "set them in parts",
+    });
   }
   if (inputs.some(({ scope, workspaceId }) => scope === "WORKSPACE" && workspaceId == null)) {
     throw new KeyrowError("VALIDATION", { message: "A WORKSPACE credential needs a workspaceId." });

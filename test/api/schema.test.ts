@@ -19,6 +19,7 @@ import { createPool } from "../../src/database.ts";
 import { createPreset, exposed } from "../../src/graphile.config.ts";
 import { createMayOpen } from "../../src/may-open.ts";
 import { createSession } from "../../src/session.ts";
+import { isFlat } from "../../src/variables.ts";
 import { localKey } from "../cipher/contract.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
 
@@ -152,6 +153,15 @@ test("a table's output has the columns of the allowlist, its relations, and the 
     ...["createdAt", "description", "expiresAt", "id", "isActive", "lastUsedAt", "maskedValue", "metadata", "name"],
     ...["provider", "rotatedAt", "scope", "type", "updatedAt", "user", "userId", "value", "workspace", "workspaceId"],
   ]);
+});
+
+test("no filter counts as one entry of a request's variables: each of its fields may become a condition", (t) => {
+  const flat = typesOf(schema).flatMap((type) => (isInputObjectType(type) && isFlat(type) ? [type.name] : []));
+  t.true(flat.includes("UserCredentialToSet"));
+  t.deepEqual(
+    flat.filter((name) => !/(Input|Patch|ToSet)$/.test(name)),
+    [],
+  );
 });
 
 test("every type, field, argument and input has a description", (t) => {

@@ -90,6 +90,66 @@ test("a dry run refuses what the import would, and leaves nothing behind", async
   }
 });
 
+test("a thousand credentials are imported as one, in either format, with all that an import says of them", async (t) => {
+  const { as, mine, id } = await somebody();
+  const workspace = await makeWorkspace(server.database, { [id]: "ADMIN" });
+  const names = Array.from({ length: 1_001 }, (_, n) => `N${n}`);
+  const [thousand, more] = [names.slice(0, 1_000), names];
+  const value = "v".repeat(300);
+  const files = {
+    dotenv: (of: string[]) => of.map((name) => `${name}=${value}\n`).join(""),
+    json: (of: string[]) => JSON.stringify(Object.fromEntries(of.map((name) => [name, value]))),
+  };
+  for (const [format, write] of Object.entries(files)) {
+    const args = [
+      "import",
+      "-",
+      "--format",
+      format,
+      "--provider",
+      format,
+      "--type",
+      "API_KEY",
+      "--workspace",
+      workspace,
+    ];
+    const beyond = await as(args, write(more));
+    t.deepEqual(beyond, {
+      stdout: "",
+      stderr: "error: at most 1000 credentials can be set at once\nhint: set them in parts\n",
+      exitCode: 1,
+    });
+    const long = await as(args, write(thousand).replaceAll(value, value.repeat(2)));
+    t.regex(
+      long.stderr,
+      /^error: the body is over the limit of 524288 bytes\nhint: send it in parts; .*KEYROW_MAX_BODY\n$/,
+    );
+    t.true((await mine.list({ workspace }).next()).done, "nothing of it is there");
+    const done = await as(args, write(thousand));
+    t.deepEqual([done.stderr, done.exitCode], ["1000 created, 0 renewed\n", 0]);
+    for (const name of names.slice(0, 2))
+      t.is((await mine.describe(`${format}/${name}`, { workspace })).type, "API_KEY");
+    await asAdmin(server.database, "delete from public.user_credentials where workspace_id = $1", [workspace]);
+  }
+});
+
+test("a thousand credentials are set at once with all their fields", async (t) => {
+  const { mine, id } = await somebody();
+  const workspace = await makeWorkspace(server.database, { [id]: "ADMIN" });
+  const all = {
+    value: "v",
+    type: "API_KEY",
+    description: "d",
+    expiresAt: "2999-01-01",
+    metadata: { a: [1, { b: 2 }] },
+  } as const;
+  const items = Array.from({ length: 1_000 }, (_, n) => ({ ...all, credential: `p/${n}` }));
+  for (const created of [true, false]) {
+    const outcomes = await mine.setAll(items, { workspace });
+    t.is(outcomes.filter((one) => one.created === created).length, 1_000);
+  }
+});
+
 test("what export wrote, import reads", async (t) => {
   const { as, mine } = await somebody();
   const values = { "app/A": "a 'b' c", "app/B": "line\nline\n$x", "app/C": "é🔑" };
