@@ -1,3 +1,5 @@
+// An import of nothing is left out of declarations, and whoever takes them needs PostGraphile's global types.
+/// <reference types="postgraphile" preserve="true" />
 import type {
   PgCodecWithAttributes,
   PgInsertSingleStep,
@@ -11,6 +13,8 @@ import { sealIntoInsert, sealIntoUpdate } from "./encrypted-columns/mutation.ts"
 import type { EncryptedColumnsOptions } from "./encrypted-columns/options.ts";
 import { type RequestContext, revealLoader } from "./encrypted-columns/reveal.ts";
 import { contextColumns } from "./encrypted-columns/tag.ts";
+
+export type { EncryptedColumnsOptions } from "./encrypted-columns/options.ts";
 
 type Mutation = PgInsertSingleStep | PgUpdateSingleStep;
 

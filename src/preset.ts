@@ -1,4 +1,5 @@
-import type {} from "postgraphile";
+// An import of nothing is left out of declarations, and whoever takes them needs PostGraphile's global types.
+/// <reference types="postgraphile" preserve="true" />
 import type { EncryptedColumnsOptions } from "../plugins/encrypted-columns/options.ts";
 import { EncryptedColumnsPlugin } from "../plugins/encrypted-columns.ts";
 import type { Cipher } from "./cipher/cipher.ts";

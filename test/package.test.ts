@@ -194,13 +194,31 @@ test("the declarations are enough for who imports the client, the plugin and the
     // @ts-expect-error a value is a text
     client.set({ credential: "p/n", value: 1 });`,
   );
+  // Each by itself, and neither brings PostGraphile's global types along.
   writeFileSync(
-    join(packed.application, "server.ts"),
-    `import type {} from "postgraphile";
-    import { EncryptedColumnsPlugin } from "keyrow/plugin";
-    import { encryptedColumnsPreset, keyFileCipher } from "keyrow/preset";
+    join(packed.application, "plugin.ts"),
+    `import { type EncryptedColumnsOptions, EncryptedColumnsPlugin } from "keyrow/plugin";
     export const plugin: GraphileConfig.Plugin = EncryptedColumnsPlugin;
-    export const preset: GraphileConfig.Preset = encryptedColumnsPreset({ cipher: await keyFileCipher("k"), mayOpen: () => true });`,
+    export const name: string = EncryptedColumnsPlugin.name;
+    export const preset = (encryptedColumns: EncryptedColumnsOptions): GraphileConfig.Preset => ({
+      plugins: [EncryptedColumnsPlugin],
+      schema: { encryptedColumns },
+    });
+    // @ts-expect-error a plugin has a name of its own
+    EncryptedColumnsPlugin.nothing;
+    // @ts-expect-error a number of bytes
+    preset({ maxBytes: "1" });`,
+  );
+  writeFileSync(
+    join(packed.application, "preset.ts"),
+    `import { encryptedColumnsPreset, keyFileCipher } from "keyrow/preset";
+    const cipher = await keyFileCipher("k");
+    export const preset = encryptedColumnsPreset({ cipher, mayOpen: (row, settings) => row.owner_id === settings["x"] });
+    export const plugins: GraphileConfig.Preset["plugins"] = preset.plugins;
+    // @ts-expect-error a preset knows what it has
+    preset.nothing;
+    // @ts-expect-error nothing opens without the last word
+    encryptedColumnsPreset({ cipher });`,
   );
   const tsc = join(packed.application, "node_modules/typescript/bin/tsc");
   const compile = (file: string, ...more: string[]) =>
@@ -214,7 +232,9 @@ test("the declarations are enough for who imports the client, the plugin and the
     );
   // The client's are checked whole; those of PostGraphile are its own.
   t.is((await compile("consumer.ts", "--lib", "es2024,dom", "--types", "")).stdout, "");
-  t.is((await compile("server.ts", "--skipLibCheck", "--types", "node")).stdout, "");
+  for (const file of ["plugin.ts", "preset.ts"]) {
+    t.is((await compile(file, "--skipLibCheck", "--types", "node")).stdout, "");
+  }
 });
 
 test("the preset gives somebody's own PostGraphile an encrypted column: sealed, masked, revealed on the record", async (t) => {
