@@ -207,6 +207,36 @@ test("making and revoking a token is on the record, under its id, and never the 
   });
 });
 
+test("a revocation is on the record whoever makes it, once for each token that goes, and so is a delete of a good one", async (t) => {
+  const log = `select entity_id as id, details from public.activity_logs
+    where action = 'CREDENTIAL_REVOKED' and details ? 'token' order by id`;
+  const entries = async (sql: string) =>
+    inWorld(pool, async (s) => {
+      await s.run(
+        `insert into keyrow.identities (issuer, subject, user_id) values ('urn:x', 'a', '${ids.workspaceAdmin}')`,
+      );
+      t.is(typeof (await s.try(dbAdmin, sql)), "number", sql);
+      const rows = await s.rows<{ id: string; details: { deleted?: true } }>(superuser, log);
+      return rows.map(({ id, details }) => [id, details.deleted ?? false] as const);
+    });
+  const one = (name: "token" | "childToken" | "endedToken" | "revokedToken") => `where id = '${ids[name]}'`;
+  t.deepEqual(await entries(`update keyrow.tokens set revoked_at = now() ${one("token")}`), [
+    [ids.token, false],
+    [ids.childToken, false],
+  ]);
+  t.deepEqual(await entries(`delete from keyrow.tokens ${one("childToken")}`), [[ids.childToken, true]]);
+  for (const over of ["endedToken", "revokedToken"] as const) {
+    const deleted = await entries(`delete from keyrow.tokens ${one(over)}`);
+    t.false(deleted.some(([id]) => id === ids[over]));
+  }
+  const taken = await entries("delete from keyrow.identities");
+  t.deepEqual(
+    taken.map(([id]) => id).filter((id) => id === ids.token || id === ids.childToken),
+    [ids.token, ids.childToken],
+  );
+  t.is(new Set(taken.map(([id]) => id)).size, taken.length);
+});
+
 test("with a user go their tokens", async (t) => {
   await inWorld(pool, async (s) => {
     t.is(await s.try(dbAdmin, `delete from public.users where id = '${ids.workspaceAdmin}'`), 1);
