@@ -80,6 +80,24 @@ export function keyrow(options: ClientOptions) {
     return "id" in which ? which.id : (await describe(credential, place)).id;
   }
 
+  /**
+   * Changes a credential by id. Throws FORBIDDEN for one that may be seen and not changed: no row was touched either way,
+   * so it is looked for once.
+   */
+  async function changing<T>(id: string, { signal }: CallOptions, change: () => Promise<T>): Promise<T> {
+    try {
+      return await change();
+    } catch (error) {
+      if (!(error instanceof KeyrowError && error.code === "NOT_FOUND")) throw error;
+      const seen = await send("Find", { filter: filterOf({ id }, {}) }, { signal });
+      const [row] = nodesOf(seen.data.userCredentials);
+      if (row?.id !== id) throw error;
+      throw new KeyrowError("FORBIDDEN", {
+        message: `${row.provider}/${row.name}: a policy lets you see this credential, and not change it.`,
+      });
+    }
+  }
+
   async function setMany(items: readonly ToSet[], { workspace, signal }: PlaceOptions, dryRun: boolean) {
     const credentials = items.map(({ credential, expiresAt, ...rest }) => ({
       ...named(parseWhich(credential)),
@@ -167,19 +185,26 @@ export function keyrow(options: ClientOptions) {
       const id = await idOf(credential, place);
       const ends = expiresAt instanceof Date ? expiresAt.toISOString() : expiresAt;
       const input = { id, value, ...(ends !== undefined && { expiresAt: ends }) };
-      return present(whole(await send("Rotate", { input }, place)).rotateUserCredential?.userCredential ?? null);
+      return changing(id, place, async () =>
+        present(whole(await send("Rotate", { input }, place)).rotateUserCredential?.userCredential ?? null),
+      );
     },
 
     /** Revokes a credential: it is not revealed again until it has a new value. */
     async revoke(credential: string, place: PlaceOptions = {}): Promise<Credential> {
-      const input = { id: await idOf(credential, place) };
-      return present(whole(await send("Revoke", { input }, place)).revokeUserCredential?.userCredential ?? null);
+      const id = await idOf(credential, place);
+      return changing(id, place, async () =>
+        present(whole(await send("Revoke", { input: { id } }, place)).revokeUserCredential?.userCredential ?? null),
+      );
     },
 
     /** Deletes a credential; gives its id. */
     async remove(credential: string, place: PlaceOptions = {}): Promise<string> {
-      const input = { id: await idOf(credential, place) };
-      return present(whole(await send("Remove", { input }, place)).deleteUserCredential?.userCredential ?? null).id;
+      const id = await idOf(credential, place);
+      const { id: gone } = await changing(id, place, async () =>
+        present(whole(await send("Remove", { input: { id } }, place)).deleteUserCredential?.userCredential ?? null),
+      );
+      return gone;
     },
 
     /** Makes a token that may do less than the client's own; the answer alone has it. */

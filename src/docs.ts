@@ -141,7 +141,8 @@ async function cliPage(): Promise<string> {
     usage: "the command line was not understood",
     notFound: "there is no such thing, or it is not to be seen",
     notAllowed: "no valid token, or a policy refuses it",
-    unavailable: "the server, the database or the keys can't be reached; it may pass by itself",
+    unavailable:
+      "the server, the database or the keys can't be reached, or too many requests run at once; it may pass by itself",
   };
   const codes = (Object.keys(exitCodes) as Array<keyof typeof exitCodes>).map((name) => [
     String(exitCodes[name]),

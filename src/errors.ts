@@ -53,16 +53,14 @@ export class KeyrowError extends Error {
   override readonly name = "KeyrowError";
   readonly code: ErrorCode;
   readonly hint: string | undefined;
+  /** The code's HTTP status, or the one that came with it: one code may be a request too large or one too many. */
+  readonly status: number;
 
-  constructor(code: ErrorCode, options: { message?: string; hint?: string; cause?: unknown } = {}) {
+  constructor(code: ErrorCode, options: { message?: string; hint?: string; status?: number; cause?: unknown } = {}) {
     super(options.message ?? catalogue[code].message, { cause: options.cause });
     this.code = code;
     this.hint = options.hint;
-  }
-
-  /** The HTTP status of this error where it is the whole answer. */
-  get status(): number {
-    return catalogue[this.code].status;
+    this.status = options.status ?? catalogue[code].status;
   }
 }
 

@@ -17,6 +17,11 @@ const codesByError: Partial<Record<ErrorCode, number>> = {
   DATABASE_UNREACHABLE: exitCodes.unavailable,
 };
 
+function exitCodeOf({ code, status }: KeyrowError): number {
+  // One request too many may pass by itself; one that is too large, of the same code, never does.
+  return status === 429 ? exitCodes.unavailable : (codesByError[code] ?? exitCodes.error);
+}
+
 const MOST = 4_000;
 
 /** Tells on standard error, in `error:` and `hint:` lines, why a command ends, and gives the exit code for it. */
@@ -28,7 +33,7 @@ export async function report(error: unknown): Promise<number> {
       print("error", lowerCase(line));
     }
     if (error.hint) print("hint", lowerCase(error.hint));
-    return codesByError[error.code] ?? exitCodes.error;
+    return exitCodeOf(error);
   }
   const { wantsDetails } = await import("../config.ts");
   print("error", "something went wrong here (INTERNAL)");

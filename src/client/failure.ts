@@ -8,13 +8,17 @@ export interface AnsweredError {
 }
 
 /** An error that the server answered; one whose code this version does not know is INTERNAL, in its own words. */
-export function answeredError({ message, extensions }: AnsweredError, about = ""): KeyrowError {
+export function answeredError(
+  { message, extensions }: AnsweredError,
+  { about = "", status }: { about?: string; status?: number } = {},
+): KeyrowError {
   const { code, hint } = extensions ?? {};
   const known = typeof code === "string" && Object.hasOwn(catalogue, code) ? (code as ErrorCode) : "INTERNAL";
   const text = typeof message === "string" ? message : catalogue[known].message;
   return new KeyrowError(known, {
     message: cut(about === "" ? text : `${about}: ${text}`),
     ...(typeof hint === "string" && { hint: cut(hint) }),
+    ...(status !== undefined && { status }),
   });
 }
 
@@ -62,7 +66,7 @@ export function unreachable(error: unknown): KeyrowError {
 /** The error for what is no answer of GraphQL, such as a proxy's page; nothing of it is repeated. */
 export function noAnswer(status: number): KeyrowError {
   const message = `What answered is no Keyrow (HTTP status ${status}).`;
-  // A proxy says so while the server behind it is away.
-  if ([502, 503, 504].includes(status)) return new KeyrowError("SERVER_UNREACHABLE", { message });
+  // A proxy says so while the server behind it is away, or asked too much.
+  if ([429, 502, 503, 504].includes(status)) return new KeyrowError("SERVER_UNREACHABLE", { message, status });
   return new KeyrowError("NO_KEYROW", { message });
 }

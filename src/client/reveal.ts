@@ -66,7 +66,7 @@ type Node = NonNullable<NonNullable<RevealQuery["userCredentials"]>["nodes"][num
 
 function outcomeOf({ value, ...row }: Node, error: AnsweredError | undefined): Outcome {
   if (typeof value === "string" && error === undefined) return { ...row, value };
-  return { ...row, error: answeredError(error ?? {}, `${row.provider}/${row.name}`) };
+  return { ...row, error: answeredError(error ?? {}, { about: `${row.provider}/${row.name}` }) };
 }
 
 /** Where credentials are looked for: in a workspace, by its id or its name, else among one's own. */

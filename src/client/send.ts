@@ -140,7 +140,7 @@ function read(
   if (first === undefined) return { error: noAnswer(status), notExecuted: false, passing: false };
   // The server's own refusal, without data: it came before anything was executed.
   const refused = data === undefined && (status === 429 || status === 503);
-  return { error: answeredError(first), notExecuted: refused, passing, waitMs };
+  return { error: answeredError(first, refused ? { status } : {}), notExecuted: refused, passing, waitMs };
 }
 
 function graphqlAnswer(text: string): { data?: unknown; errors?: AnsweredError[] } | undefined {

@@ -182,6 +182,34 @@ test("what a policy lets somebody list of another is never taken for their own",
   t.is(await bo.client.get("audit/n"), "his");
 });
 
+test("what may be seen and not changed is FORBIDDEN, what may not be seen NOT_FOUND, and one read tells", async (t) => {
+  const [ana, bo] = [await somebody(), await somebody()];
+  const workspace = await makeWorkspace(server.database, { [ana.id]: "ADMIN" });
+  const { id } = (await ana.client.set({ credential: "seen/n", value: "v" }, { workspace })).credential;
+  await server.database.pool("postgres").query(`create policy t_viewer on public.user_credentials for select
+    to keyrow_user using (provider = 'seen' and (select public.current_user_id()) = '${bo.id}')`);
+  for (const [who, code] of [
+    [bo, "FORBIDDEN"],
+    [await somebody(), "NOT_FOUND"],
+  ] as const) {
+    const { client, requests } = who;
+    for (const [change, operation] of [
+      [() => client.rotate(id, { value: "x" }), "Rotate"],
+      [() => client.revoke(id), "Revoke"],
+      [() => client.remove(id), "Remove"],
+    ] as const) {
+      requests.length = 0;
+      const error = await failure(change());
+      t.is(error.code, code, operation);
+      t.is(error.message.startsWith("seen/n: "), code === "FORBIDDEN");
+      t.deepEqual(requests, [operation, "Find"]);
+    }
+  }
+  const byName = await failure(bo.client.revoke("seen/n", { workspace }));
+  t.is(byName.code, "FORBIDDEN");
+  t.is(await ana.client.get(id), "v");
+});
+
 test("errors are those of the catalogue", async (t) => {
   const { client } = await somebody();
   const cases: Array<[ErrorCode, Promise<unknown>]> = [

@@ -76,6 +76,22 @@ test("a change is sent again after the server's own refusal alone, for then noth
   }
 });
 
+test("one request too many is told from one that is too large by its status, and a proxy's 429 is no answer", async (t) => {
+  const refusal = (status: number) =>
+    json(status, { errors: [{ message: "m", extensions: { code: "LIMIT_EXCEEDED" } }] });
+  const expected = [
+    [refusal(429), { code: "LIMIT_EXCEEDED", status: 429 }],
+    [refusal(413), { code: "LIMIT_EXCEEDED", status: 413 }],
+    [refusal(400), { code: "LIMIT_EXCEEDED", status: 413 }],
+    [text(429, "<html>"), { code: "SERVER_UNREACHABLE", status: 429 }],
+    [text(404, "<html>"), { code: "NO_KEYROW", status: 502 }],
+  ] as const;
+  for (const [reply, error] of expected) {
+    const { client } = await against(t, [reply], { retries: 0 });
+    t.like(await client.whoami().catch((reason: unknown) => reason), error);
+  }
+});
+
 test("a reveal is on the record, so it is not sent again where it may have been executed", async (t) => {
   const { client, asked } = await against(t, [cut, me]);
   t.is(await code(client.get("p/n")), "SERVER_UNREACHABLE");

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import test from "ava";
+import { startSite } from "../helpers/browser.ts";
 import { makeTemporaryDirectory } from "../helpers/cluster.ts";
 import { find } from "../helpers/grep.ts";
 import { asAdmin, makeUser, makeWorkspace, startTestServer, type TestServer } from "../helpers/server.ts";
@@ -121,6 +122,36 @@ test("a workspace's credentials are reached by its id and by its name", async (t
   t.is((await as(["get", "p/n", "--workspace", workspace])).stdout, "ours");
   t.is(JSON.parse((await as(["list", "--workspace", "acme", "--json"])).stdout).length, 1);
   t.like(await as(["get", "p/n", "--workspace", "nowhere"]), { stdout: "", exitCode: 3 });
+});
+
+test("what may be seen and not changed ends with 4, and what is not there with 3", async (t) => {
+  const ana = await somebody();
+  const bo = await somebody();
+  const workspace = await makeWorkspace(server.database, { [ana.id]: "ADMIN" });
+  await ana.as(["set", "seen/n", "--workspace", workspace], "v");
+  await server.database.pool("postgres").query(`create policy t_viewer on public.user_credentials for select
+    to keyrow_user using (provider = 'seen' and (select public.current_user_id()) = '${bo.id}')`);
+  for (const command of ["rotate", "revoke", "rm"]) {
+    const refused = await bo.as([command, "seen/n", "--workspace", workspace], "x");
+    t.is(refused.stderr, "error: seen/n: a policy lets you see this credential, and not change it\n");
+    t.deepEqual([refused.stdout, refused.exitCode], ["", 4]);
+    t.is((await bo.as([command, "hidden/n", "--workspace", workspace], "x")).exitCode, 3);
+  }
+  t.is((await ana.as(["get", "seen/n", "--workspace", workspace])).stdout, "v");
+});
+
+test("one request too many ends with 5, and one that is too large with 1", async (t) => {
+  let answered = 429;
+  const site = await startSite((_, response) => {
+    const errors = [{ message: "Too many.", extensions: { code: "LIMIT_EXCEEDED" } }];
+    response.writeHead(answered, { "content-type": "application/json", "retry-after": "0" });
+    response.end(JSON.stringify({ errors }));
+  });
+  t.teardown(() => site.stop());
+  const list = () => keyrow(["list"], { env: { KEYROW_URL: site.origin, KEYROW_TOKEN: "t" } });
+  t.deepEqual(await list(), { stdout: "", stderr: "error: too many\n", exitCode: 5 });
+  answered = 413;
+  t.deepEqual(await list(), { stdout: "", stderr: "error: too many\n", exitCode: 1 });
 });
 
 const ends: Array<[title: string, args: string[], env: Record<string, string>, exitCode: number, stderr: RegExp]> = [
