@@ -2,14 +2,13 @@ import { randomUUID } from "node:crypto";
 import jwt from "jsonwebtoken";
 import type pg from "pg";
 import type { Issuer } from "./issuers/issuer.ts";
+import { OWN_ISSUER } from "./own-issuer.ts";
 import type { Session } from "./session.ts";
 import type { SigningKey } from "./signing-key.ts";
 import type { Claims } from "./token.ts";
 import { LIMITS_CLAIM } from "./token-limits.ts";
 import { createWithPgClient } from "./with-pg-client.ts";
 
-/** What `iss` is in the tokens that Keyrow makes. */
-export const OWN_ISSUER = "urn:keyrow";
 /** What `typ` is in their header: no other token is taken for one, nor one for another (RFC 8725, section 3.11). */
 const OWN_TYPE = "keyrow+jwt";
 

@@ -231,6 +231,7 @@ const refused: Array<[title: string, env: Environment, expected: RegExp]> = [
   ]),
   ["an empty audience", { JWT_AUDIENCE: "" }, /^JWT_AUDIENCE: /],
   ["an audience with a space", { JWT_AUDIENCE: `${mark} x` }, /^JWT_AUDIENCE: /],
+  ["Keyrow's own issuer", { JWT_ISSUER: "urn:keyrow" }, /^JWT_ISSUER: this is what Keyrow's own tokens have; /],
   ["an empty issuer, which would check nothing", { JWT_ISSUER: "" }, /^JWT_ISSUER: .*unset/],
   ["a user claim that is the expiry", { JWT_USER_CLAIM: "exp" }, /^JWT_USER_CLAIM: /],
   ["a boolean that is none", { JWT_PROVISION: mark }, /^JWT_PROVISION: .*on or off$/],

@@ -1,9 +1,8 @@
 import { z } from "zod";
 import type { JwtKey } from "../jwt-key.ts";
 import { publicKey } from "../jwt-key.ts";
-import { OWN_ISSUER } from "../own-tokens.ts";
 import { key, path, text } from "../settings/setting.ts";
-import { takenClaims } from "../settings/tokens.ts";
+import { issuer, takenClaims } from "../settings/tokens.ts";
 
 /** One field of an issuer in the file of JWT_ISSUERS: what it is, how it is read, and what to do when it can't be. */
 interface Field<T> {
@@ -43,7 +42,7 @@ export const fields = {
   }),
   issuer: needed({
     description: "Exactly what its tokens have as `iss`, to the last slash.",
-    parser: text.refine((given) => given !== OWN_ISSUER, "this is what Keyrow's own tokens have"),
+    parser: issuer,
     remedy: "give it letter by letter",
   }),
   jwks: optional({

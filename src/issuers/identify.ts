@@ -1,7 +1,8 @@
 import type pg from "pg";
 import { KeyrowError } from "../errors.ts";
 import type { Log } from "../log.ts";
-import { MACHINE_CLAIM, OWN_ISSUER } from "../own-tokens.ts";
+import { OWN_ISSUER } from "../own-issuer.ts";
+import { MACHINE_CLAIM } from "../own-tokens.ts";
 import { type Bearer, type Claims, claimsFor } from "../token.ts";
 import { createWithPgClient } from "../with-pg-client.ts";
 import type { Issuer } from "./issuer.ts";

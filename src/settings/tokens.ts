@@ -1,8 +1,12 @@
 import { publicKey, secretKey } from "../jwt-key.ts";
+import { OWN_ISSUER } from "../own-issuer.ts";
 import { key, optional, path, setting, text, yesOrNo } from "./setting.ts";
 
 /** RFC 7519, section 4.1, and what provisioning and limits read: none of these can name a user as well. */
 export const takenClaims = ["iss", "aud", "exp", "nbf", "iat", "jti", "email", "email_verified", "name", "keyrow"];
+
+/** What `iss` may be in the tokens of an issuer that is not Keyrow itself: its own key alone verifies its own. */
+export const issuer = text.refine((given) => given !== OWN_ISSUER, "this is what Keyrow's own tokens have");
 
 /** Whose tokens are taken, and how. */
 export const tokenSettings = {
@@ -26,7 +30,7 @@ export const tokenSettings = {
   }),
   JWT_ISSUER: optional({
     description: "What a token's `iss` must be. Not checked where unset.",
-    parser: text,
+    parser: issuer,
     remedy: "give the issuer letter by letter, or leave it unset",
   }),
   JWT_USER_CLAIM: setting({
