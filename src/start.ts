@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
-import { styleText } from "node:util";
 import { createKeyFile, readKeyFile } from "./cipher/keyfile.ts";
+import { coloured } from "./colour.ts";
 import type { Config } from "./config.ts";
 import { type Demo, findDemo, loadDemo } from "./demo.ts";
 import type { EmbeddedOpenBao } from "./embedded/openbao/server.ts";
@@ -35,8 +35,7 @@ export interface StartOptions {
 export async function runStart(config: Config, { watch, openbao }: StartOptions): Promise<void> {
   const interrupted = interruption();
   const issuers = listedIssuers(config.jwt);
-  const progress = (line: string) =>
-    void process.stderr.write(`${styleText("dim", line, { stream: process.stderr })}\n`);
+  const progress = (line: string) => void process.stderr.write(`${coloured("dim", line, process.stderr)}\n`);
   const { database, openBao, stop } = await openEmbeddedParts(config, openbao, progress);
   const cleanUp: Array<() => Promise<unknown>> = [stop];
   try {
@@ -151,7 +150,7 @@ function banner(config: Config, { port, openBao, demo, token }: Started): string
   const { host, graphiql, dataDirectory } = config;
   const name = host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host.includes(":") ? `[${host}]` : host;
   const base = `http://${name}:${port}`;
-  const bold = (text: string) => styleText("bold", text, { stream: process.stdout });
+  const bold = (text: string) => coloured("bold", text, process.stdout);
   const rows = [
     ["GraphQL", `${base}/graphql`],
     ...(graphiql ? [["GraphiQL", `${base}/graphiql`]] : []),

@@ -1,6 +1,6 @@
-import { styleText } from "node:util";
 import type { Finding, Severity } from "../adopt/finding.ts";
 import type { Adoption } from "../adopt.ts";
+import { coloured } from "../colour.ts";
 import { printable } from "../printable.ts";
 
 const severities: ReadonlyArray<[Severity, "red" | "yellow" | "dim"]> = [
@@ -23,7 +23,7 @@ export function renderAdoption({ ready, findings, sql }: Adoption): string {
 function renderFinding({ name, severity, what, remedy, rows }: Finding, colour: "red" | "yellow" | "dim"): string {
   const lines = [what, rows && `rows (${rows.count}): ${named(rows)}`, `remedy: ${remedy}`];
   const shown = lines.filter((line) => line !== undefined).map((line) => `    ${printable(line)}\n`);
-  return `${styleText(colour, severity, { stream: process.stdout })}  ${name}\n${shown.join("")}`;
+  return `${coloured(colour, severity, process.stdout)}  ${name}\n${shown.join("")}`;
 }
 
 function named({ count, ids }: NonNullable<Finding["rows"]>): string {

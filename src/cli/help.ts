@@ -1,4 +1,4 @@
-import { styleText } from "node:util";
+import { coloured } from "../colour.ts";
 import { command, helpWidth } from "./command.ts";
 
 /** `keyrow help [topic]`: of the program, of a command, or the settings. */
@@ -23,5 +23,5 @@ export const help = command("help", "Shows the help of a command, or every setti
 async function settingsHelp(): Promise<string> {
   // The table and its parsers load here only: no other help needs them.
   const { renderSettings } = await import("./settings-help.ts");
-  return renderSettings(helpWidth(process.stdout), (text) => styleText("bold", text, { stream: process.stdout }));
+  return renderSettings(helpWidth(process.stdout), (text) => coloured("bold", text, process.stdout));
 }

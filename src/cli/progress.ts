@@ -1,4 +1,4 @@
-import { styleText } from "node:util";
+import { coloured } from "../colour.ts";
 
 const WIDTH = 30;
 const EVERY_MS = 5_000;
@@ -23,7 +23,7 @@ export function createProgressBar(title: string): ProgressBar {
       const numbers = `${count(done)} of ${count(total)} rows, ${count(Math.round(rate))} rows/s, ${clock(rest)} left`;
       if (stderr.isTTY) {
         const filled = Math.min(WIDTH, Math.round((WIDTH * done) / Math.max(total, 1)));
-        const bar = styleText("green", "█".repeat(filled), { stream: stderr }) + "░".repeat(WIDTH - filled);
+        const bar = coloured("green", "█".repeat(filled), stderr) + "░".repeat(WIDTH - filled);
         stderr.write(`\r\u001b[K${title}  ${bar}  ${numbers}`);
       } else if (performance.now() - told >= EVERY_MS) {
         told = performance.now();
