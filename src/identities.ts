@@ -1,7 +1,7 @@
 import { withAdmin } from "./admin-database.ts";
 import type { Config } from "./config.ts";
 import { KeyrowError } from "./errors.ts";
-import { issuerNamed } from "./issuers/file.ts";
+import { issuerNamed, issuerToAdd, type NamedIssuer } from "./issuers/file.ts";
 import { isPrintable } from "./printable.ts";
 import { knownUser, readableUserColumns } from "./users.ts";
 
@@ -30,13 +30,14 @@ export interface Named {
 export function addIdentity(
   config: Config,
   { user, ...named }: Named & { readonly user: string },
-): Promise<Named & { readonly userId: string }> {
-  const { issuer, subject } = resolve(config, named);
+): Promise<{ readonly issuer: NamedIssuer; readonly subject: string; readonly userId: string }> {
+  const subject = subjectOf(named);
+  const issuer = issuerToAdd(config, named.issuer);
   return withAdmin(config, async (client) => {
     const userId = await knownUser(client, user);
     const { rowCount } = await client.query(
       "insert into keyrow.identities (issuer, subject, user_id) values ($1, $2, $3) on conflict do nothing",
-      [issuer, subject, userId],
+      [issuer.iss, subject, userId],
     );
     if (rowCount === 1) return { issuer, subject, userId };
     throw new KeyrowError("CONFLICT", {
@@ -51,7 +52,7 @@ export function listIdentities(
   config: Config,
   { user, issuer }: { readonly user?: string | undefined; readonly issuer?: string | undefined },
 ): Promise<Identity[]> {
-  const iss = issuer === undefined ? null : issuerNamed(config.jwt, issuer);
+  const iss = issuer === undefined ? null : issuerNamed(config.jwt, issuer).iss;
   return withAdmin(config, async (client) => {
     const userId = user === undefined ? null : await knownUser(client, user);
     const readable = await readableUserColumns(client);
@@ -70,7 +71,8 @@ export function listIdentities(
 
 /** Takes an identity away; throws NOT_FOUND where there is none. Its tokens are a stranger's from the next request on. */
 export function removeIdentity(config: Config, named: Named): Promise<Named> {
-  const { issuer, subject } = resolve(config, named);
+  const subject = subjectOf(named);
+  const issuer = issuerNamed(config.jwt, named.issuer).iss;
   return withAdmin(config, async (client) => {
     const { rowCount } = await client.query("delete from keyrow.identities where issuer = $1 and subject = $2", [
       issuer,
@@ -84,7 +86,7 @@ export function removeIdentity(config: Config, named: Named): Promise<Named> {
   });
 }
 
-function resolve(config: Config, { issuer, subject }: Named): Named {
+function subjectOf({ subject }: Named): string {
   // What goes to a terminal with every list.
   if (subject === "" || Array.from(subject).length > 255 || !isPrintable(subject)) {
     throw new KeyrowError("USAGE", {
@@ -92,5 +94,5 @@ function resolve(config: Config, { issuer, subject }: Named): Named {
       hint: "Give it as the issuer's tokens have it: 1 to 255 characters, as in 'auth0|5f7c8ec7c33c6c004bbafe82'.",
     });
   }
-  return { issuer: issuerNamed(config.jwt, issuer), subject };
+  return subject;
 }

@@ -10,6 +10,13 @@ import { findUser, unknownUser } from "./users.ts";
 const lookupUser = (config: Config, idOrEmail: string): Promise<{ id: string } | undefined> =>
   withAdmin(config, (client) => findUser(client, idOrEmail));
 
+/** A token that was made here. */
+export interface UserToken {
+  readonly userId: string;
+  readonly jwt: string;
+  readonly expiresAt: Date;
+}
+
 /**
  * A token for a user that exists, valid as long as `expires` says (`15m`, `1h`, `7d`). Throws USAGE for a bad duration,
  * CONFIG_INVALID where only a public key is set, DATA_DIRECTORY where there is no secret yet, NOT_FOUND for a stranger.
@@ -18,12 +25,14 @@ export async function makeToken(
   config: Config,
   { user, expires }: { readonly user: string; readonly expires: string },
   lookup = lookupUser,
-): Promise<string> {
+): Promise<UserToken> {
   const expiresIn = parseDuration(expires);
-  const sign = createSigner({ ...config.jwt, key: await signingKey(config) });
+  const now = Date.now();
+  const sign = createSigner({ ...config.jwt, key: await signingKey(config) }, () => now);
   const found = await lookup(config, user);
   if (found === undefined) throw unknownUser();
-  return sign({ userId: found.id, expiresIn });
+  const expiresAt = new Date((Math.floor(now / 1000) + expiresIn) * 1000);
+  return { userId: found.id, jwt: sign({ userId: found.id, expiresIn }), expiresAt };
 }
 
 async function signingKey(config: Config): Promise<JwtKey> {

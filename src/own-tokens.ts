@@ -50,10 +50,10 @@ export function ownSigner(key: SigningKey, audience: string, now?: () => number)
 export const MACHINE_CLAIM = "keyrow_machine";
 
 /** Makes the signer of machines' tokens. They say which machine it is: what it has is read from its row, each time. */
-export function machineSigner(key: SigningKey, audience: string, now: () => number = Date.now) {
-  const sign = signerOf(key, audience, now);
-  return ({ id, expiresIn }: { readonly id: string; readonly expiresIn: number }): string => {
-    const exp = Math.floor(now() / 1000) + expiresIn;
+export function machineSigner(key: SigningKey, audience: string) {
+  const sign = signerOf(key, audience);
+  return ({ id, expiresAt }: { readonly id: string; readonly expiresAt: Date }): string => {
+    const exp = Math.floor(expiresAt.getTime() / 1000);
     return sign({ sub: id, exp, jti: randomUUID(), [MACHINE_CLAIM]: true });
   };
 }

@@ -160,12 +160,14 @@ test("token signs with the data directory's secret, as long as was asked for", a
   const { directory } = t.context;
   const config = readConfig({ KEYROW_DATA_DIR: directory });
   const { jwtSecret } = await embeddedSecrets(directory);
-  const token = await makeToken(config, { user: "ana@example.com", expires: "15m" }, async (_, user) =>
+  const made = await makeToken(config, { user: "ana@example.com", expires: "15m" }, async (_, user) =>
     user === "ana@example.com" ? { id: ana } : undefined,
   );
+  const { jwt: token } = made;
   const claims = await createVerifier([issuerOf({ ...config.jwt, key: secretKey(jwtSecret) })])(`Bearer ${token}`);
   t.is(claims.subject, ana);
   t.true(Math.abs(claims.claims.expiresAt - Date.now() / 1000 - 15 * 60) < 60);
+  t.deepEqual({ ...made, jwt: "" }, { userId: ana, jwt: "", expiresAt: new Date(claims.claims.expiresAt * 1000) });
   // The same text as JWT_SECRET is the same key.
   const given = readConfig({ JWT_SECRET: jwtSecret });
   t.is((await createVerifier([issuerOf({ ...given.jwt, key: secretKey(jwtSecret) })])(`Bearer ${token}`)).subject, ana);

@@ -137,7 +137,13 @@ const refused: Array<[title: string, args: string[], exitCode: number, expected:
     "an issuer that nobody named",
     ["add", "--issuer", "gitlab", "--subject", "x", "--user", "x"],
     2,
-    /^error: there is no issuer of this name\nhint: set JWT_ISSUERS/,
+    /^error: there is no issuer of this name\nhint: the file of JWT_ISSUERS has auth0, keycloak, github, club, app\n/,
+  ],
+  [
+    "an issuer that the servers do not list",
+    ["add", "--issuer", "https://gitlab.example/", "--subject", "x", "--user", "x"],
+    2,
+    /^error: there is no issuer of this name\nhint: the file of JWT_ISSUERS has auth0, .* List this one there first/,
   ],
   ["no subject", ["add", ...which("auth0", ""), "--user", "x"], 2, /^error: that is not a subject/],
   [
@@ -154,6 +160,17 @@ const refused: Array<[title: string, args: string[], exitCode: number, expected:
   ],
   ["a subject without its issuer", ["add", "--subject", "x", "--user", "x"], 2, /^error: .*--issuer/],
 ];
+test("an identity of an issuer that is listed no longer is listed and taken away by its address", async (t) => {
+  const gone = "https://gone.example/";
+  const ana = await makeUser(server.database, "Ana");
+  const unlisted = { ADMIN_DATABASE_URL: alice.url };
+  const added = await keyrow(["identity", "add", "--issuer", gone, "--subject", "a", "--user", ana], unlisted);
+  t.is(added.stdout, `added  a  is  ${ana}\n`);
+  t.regex(added.stderr, /^warning: whether the servers take tokens of this issuer is not known here\nhint: /);
+  t.is(JSON.parse((await run("list", "--issuer", gone, "--json")).stdout).length, 1);
+  t.is((await run("rm", "--issuer", gone, "--subject", "a")).stdout, "removed  a\n");
+});
+
 for (const [title, args, exitCode, expected] of refused) {
   test(`refuses ${title}`, async (t) => {
     const came = await run(...args);

@@ -143,7 +143,10 @@ test("a machine writes nothing, and sees its workspace and nobody: no users, mem
     [set, { input: { ...input, name: "deploy" } }],
     [set, { input: { provider: "github", name: "own", value: "x" } }],
     [create, { input: { userCredential: { ...input, type: "SECRET" } } }],
-    ['mutation { createToken(input: { name: "x", actions: [REVEAL], expiresIn: 60 }) { token } }', {}],
+    [
+      'mutation { createToken(input: { name: "x", actions: [REVEAL], expiresAt: new Date(Date.now() + 60_000) }) { token } }',
+      {},
+    ],
     ["mutation ($id: UUID!) { revokeUserCredential(input: { id: $id }) { userCredential { id } } }", { id }],
     ["mutation ($id: UUID!) { deleteUserCredential(input: { id: $id }) { userCredential { id } } }", { id }],
     [
@@ -288,13 +291,20 @@ test("nor where no users are made, whether it lists, reveals, writes or makes a 
       t.deepEqual((await post(other.url, token, { query })).codes, ["UNAUTHENTICATED"], query);
     }
   }
-  const its = await post(other.url, machineSigner(signingKey, "keyrow")({ id, expiresIn: 60 }), { query: ALL });
+  const its = await post(
+    other.url,
+    machineSigner(signingKey, "keyrow")({ id, expiresAt: new Date(Date.now() + 60_000) }),
+    { query: ALL },
+  );
   t.is(its.data?.userCredentials.nodes[0].value, "github/deploy", "its own token is its own");
 });
 
 test("nobody is a machine by saying so, nor by limits: a token's own narrow what the machine has", async (t) => {
   const workspace = await team("github/deploy", "github/npm");
-  t.is(await reveals(machineSigner(signingKey, "keyrow")({ id: owner, expiresIn: 60 })), 401);
+  t.is(
+    await reveals(machineSigner(signingKey, "keyrow")({ id: owner, expiresAt: new Date(Date.now() + 60_000) })),
+    401,
+  );
   const repo = repository();
   await add("narrow", workspace, "--issuer", "github", "--claim", `repository=${repo}`, "--only", "github/*");
   const token = (limits: object) => job({ repository: repo, keyrow: limits });
@@ -407,7 +417,13 @@ const refused: Array<[title: string, args: string[], exitCode: number, expected:
     "an issuer that nobody named",
     ["add", "x", ...at, "--only", "*/*", "--issuer", "gitlab", "--claim", "a=b"],
     2,
-    /^error: there is no issuer/,
+    /^error: there is no issuer of this name\nhint: the file of JWT_ISSUERS has github, keycloak\n/,
+  ],
+  [
+    "an issuer that the servers do not list",
+    ["add", "x", ...at, "--only", "*/*", "--issuer", "https://gitlab.example/", "--claim", "a=b"],
+    2,
+    /^error: there is no issuer of this name\nhint: The file of JWT_ISSUERS has github, keycloak\. List this one there first\.\n/i,
   ],
   ["no credentials", ["add", "x", ...at], 2, /^error: .*--only/],
   [
@@ -433,6 +449,36 @@ for (const [title, args, exitCode, expected] of refused) {
     t.like(came, { stdout: "", exitCode });
   });
 }
+
+test("without the servers' file an issuer's address is taken, with a warning; for the embedded server it is refused", async (t) => {
+  const workspace = await makeWorkspace(server.database, {});
+  const address = ["--issuer", "https://gitlab.example/", "--claim", `sub=${randomUUID()}`];
+  const args = ["machine", "add", "unchecked", "--workspace", workspace, "--only", "*/*", ...address];
+  const taken = await keyrow([...args, "--json"], { ADMIN_DATABASE_URL: alice.url });
+  t.deepEqual(Object.keys(JSON.parse(taken.stdout)), ["name", "id", "workspaceId", "added"]);
+  t.regex(
+    taken.stderr,
+    /^warning: whether the servers take tokens of this issuer is not known here\nhint: Set JWT_ISSUERS to .*\n$/i,
+  );
+  const embedded = await keyrow(args, { KEYROW_DATA_DIR: join(directory, "none") });
+  t.regex(
+    embedded.stderr,
+    /^error: there is no issuer of this name\nhint: .*set JWT_ISSUERS, here and for `keyrow start`/,
+  );
+  t.like(embedded, { stdout: "", exitCode: 2 });
+});
+
+test("a machine's token is JSON with its id and end where that is asked for", async (t) => {
+  const workspace = await team("s3/backup");
+  const id = await add("json", workspace, "--only", "s3/*");
+  const before = Math.floor(Date.now() / 1000);
+  const { jwt, expiresAt, ...rest } = JSON.parse((await run("token", "json", "--expires", "15m", "--json")).stdout);
+  t.deepEqual(rest, { name: "json", id });
+  t.deepEqual(await reveals(jwt), ["s3/backup"]);
+  const { exp } = JSON.parse(Buffer.from(jwt.split(".")[1], "base64url").toString());
+  t.is(Date.parse(expiresAt), exp * 1000);
+  t.true(exp >= before + 900 && exp < before + 1000);
+});
 
 test("refuses a second machine of one name, and a token for one whose issuer makes them", async (t) => {
   const workspace = await makeWorkspace(server.database, {});

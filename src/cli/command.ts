@@ -35,6 +35,14 @@ export function unprinted(it: Command, section: "stream" | "child_process" = "st
   });
 }
 
+/** Says so where nothing here tells whether the servers take tokens of an issuer that an admin has named. */
+export async function warnOfUnknown(issuer: { readonly known: boolean } | undefined): Promise<void> {
+  if (issuer?.known !== false) return;
+  const { tell } = await import("./report.ts");
+  tell("warning", "Whether the servers take tokens of this issuer is not known here.");
+  tell("hint", "Set JWT_ISSUERS to the servers' file for it to be checked; where they don't list it, it is of no use.");
+}
+
 /** A line on standard output. */
 export function print(text: string): void {
   process.stdout.write(`${text}\n`);

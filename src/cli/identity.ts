@@ -1,6 +1,6 @@
 import type { Identity } from "../identities.ts";
 import { printableJson } from "../printable.ts";
-import { ADMIN_DATABASE, command, configuration, examples, print } from "./command.ts";
+import { ADMIN_DATABASE, command, configuration, examples, print, warnOfUnknown } from "./command.ts";
 
 const ISSUER = "--issuer <name or iss>";
 const OF_ISSUER = "whose subject it is: by its name in the file of JWT_ISSUERS, or its `iss` itself";
@@ -24,8 +24,11 @@ const add = command("add", "Says which user an issuer's subject is.")
   )
   .action(async ({ json, ...options }: { issuer: string; subject: string; user: string; json: boolean }) => {
     const { addIdentity } = await import("../identities.ts");
-    const done = await addIdentity(await configuration(), options);
-    print(json ? printableJson({ ...done, added: true }) : `added  ${done.subject}  is  ${done.userId}`);
+    const { issuer, ...done } = await addIdentity(await configuration(), options);
+    await warnOfUnknown(issuer);
+    print(
+      json ? printableJson({ issuer: issuer.iss, ...done, added: true }) : `added  ${done.subject}  is  ${done.userId}`,
+    );
   });
 
 const list = command("list", "Lists who is who.")

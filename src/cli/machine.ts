@@ -1,6 +1,6 @@
 import type { Machine } from "../machines/machines.ts";
 import { printableJson } from "../printable.ts";
-import { ADMIN_DATABASE, command, configuration, examples, print, several } from "./command.ts";
+import { ADMIN_DATABASE, command, configuration, examples, print, several, warnOfUnknown } from "./command.ts";
 
 const NAME = "<name>";
 
@@ -34,11 +34,13 @@ const add = command("add", "Makes a machine, which has credentials of one worksp
     `\nIt lists and reveals, on the record, and writes nothing. It is no user and member of nothing. A token is the machine\nwhere it says every claim exactly; one that could be several machines is refused. Name the claims that tell whose token\nit is: at GitHub Actions, whoever may run a job anywhere has a token with some ref and some audience.${ADMIN_DATABASE}`,
   )
   .action(async (given: string, { json, issuer, claim, workspace, only }: AddOptions) => {
-    const { parseClaims, parseMachineName, parsePatterns } = await import("../machines/input.ts");
+    const { parseClaims, parseMachineName } = await import("../machines/input.ts");
+    const { parsePatterns } = await import("../patterns.ts");
     const name = parseMachineName(given);
     const request = { name, issuer, claims: parseClaims(claim), workspace, credentials: parsePatterns(only) };
     const { addMachine } = await import("../machines/machines.ts");
-    const done = await addMachine(await configuration(), request);
+    const { issuer: taken, ...done } = await addMachine(await configuration(), request);
+    await warnOfUnknown(taken);
     print(json ? printableJson({ name, ...done, added: true }) : `added  ${name}  ${done.id}`);
   });
 
@@ -73,16 +75,18 @@ const rm = command("rm", "Removes a machine. Its tokens are a stranger's from th
 const token = command("token", "Prints a token for a machine that has no issuer.")
   .argument(NAME, "which one")
   .option("--expires <duration>", "how long it is valid: a number with s, m, h or d, 365d at most", "1h")
+  .option("--json", "with the machine's id and when it ends, as JSON", false)
   .addHelpText("after", examples(["keyrow machine token backup --expires 30d", "a token for a month"]))
   .addHelpText(
     "after",
     `\nIt is signed with Keyrow's own key, that of KEYROW_SIGNING_KEY_FILE or, where that is unset, of the data directory.${ADMIN_DATABASE}`,
   )
-  .action(async (given: string, { expires }: { expires: string }) => {
+  .action(async (given: string, { expires, json }: { expires: string; json: boolean }) => {
     const { parseMachineName } = await import("../machines/input.ts");
     const name = parseMachineName(given);
     const { makeMachineToken } = await import("../machines/machines.ts");
-    print(await makeMachineToken(await configuration(), name, expires));
+    const made = await makeMachineToken(await configuration(), name, expires);
+    print(json ? printableJson({ name, ...made }) : made.jwt);
   });
 
 /** `keyrow machine`: jobs, scripts and services that come with a token of their own. */

@@ -1,7 +1,7 @@
-import { styleText } from "node:util";
 import { CommanderError } from "commander";
+import { coloured } from "../colour.ts";
 import { describeError, type ErrorCode, KeyrowError } from "../errors.ts";
-import { printable } from "../printable.ts";
+import { printable, printableJson } from "../printable.ts";
 
 /** How a command ends. */
 export const exitCodes = { ok: 0, error: 1, usage: 2, notFound: 3, notAllowed: 4, unavailable: 5 } as const;
@@ -24,34 +24,53 @@ function exitCodeOf({ code, status }: KeyrowError): number {
 
 const MOST = 4_000;
 
-/** Tells on standard error, in `error:` and `hint:` lines, why a command ends, and gives the exit code for it. */
-export async function report(error: unknown): Promise<number> {
-  if (error instanceof CommanderError) return reportUsage(error);
-  if (error instanceof KeyrowError) {
-    // Its problems are a line each. Any other line end is one of a name, which must not add lines of its own.
-    for (const line of error.code === "CONFIG_INVALID" ? error.message.split("\n") : [error.message]) {
-      print("error", lowerCase(line));
-    }
-    if (error.hint) print("hint", lowerCase(error.hint));
-    return exitCodeOf(error);
-  }
-  const { wantsDetails } = await import("../config.ts");
-  print("error", "something went wrong here (INTERNAL)");
-  if (wantsDetails()) for (const line of details(error)) print("debug", line);
-  else print("hint", "run it again with LOG_LEVEL=debug to see where");
-  return exitCodes.error;
+/**
+ * Tells on standard error why a command ends, in `error:` and `hint:` lines or, where `--json` was given, as JSON in one
+ * line; gives the exit code for it.
+ */
+export async function report(error: unknown, asJson = wantsJson()): Promise<number> {
+  // Help and version end the program in this way, too; where no command was given, the help is on standard error already.
+  if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.ok;
+  if (error instanceof CommanderError && error.code === "commander.help") return exitCodes.usage;
+  const told = await toldOf(error);
+  if (asJson) printJson(told);
+  else printLines(told);
+  return exitCodeOf(told.error);
 }
 
-function reportUsage(error: CommanderError): number {
-  // Help and version end the program in this way, too.
-  if (error.exitCode === 0) return exitCodes.ok;
-  // No command was given: the help is on standard error already.
-  if (error.code === "commander.help") return exitCodes.usage;
-  const [, message = "", suggestion = "see `keyrow --help`"] =
-    /^(?:error: )?(.*?)(?:\n\((Did you mean .*)\))?$/s.exec(error.message) ?? [];
-  print("error", lowerCase(withoutValues(message)));
-  print("hint", lowerCase(suggestion));
-  return exitCodes.usage;
+/** A line on standard error of what stops nothing. */
+export function tell(label: "warning" | "note" | "hint", sentence: string): void {
+  print(label, lowerCase(sentence));
+}
+
+/** Whether errors are told as JSON; what follows `--` is another program's. */
+function wantsJson(): boolean {
+  const words = process.argv.slice(2);
+  const end = words.indexOf("--");
+  return words.slice(0, end < 0 ? undefined : end).includes("--json");
+}
+
+interface Told {
+  readonly error: KeyrowError;
+  /** Where an error was that nobody foresaw. */
+  readonly details: readonly string[];
+}
+
+async function toldOf(error: unknown): Promise<Told> {
+  if (error instanceof KeyrowError) return { error, details: [] };
+  if (error instanceof CommanderError) return { error: usageOf(error), details: [] };
+  const { wantsDetails } = await import("../config.ts");
+  const hint = "Run it again with LOG_LEVEL=debug to see where.";
+  const message = "Something went wrong here (INTERNAL).";
+  return wantsDetails()
+    ? { error: new KeyrowError("INTERNAL", { message }), details: details(error) }
+    : { error: new KeyrowError("INTERNAL", { message, hint }), details: [] };
+}
+
+function usageOf({ message: text }: CommanderError): KeyrowError {
+  const [, message = "", hint = "See `keyrow --help`."] =
+    /^(?:error: )?(.*?)(?:\n\((Did you mean .*)\))?$/s.exec(text) ?? [];
+  return new KeyrowError("USAGE", { message: withoutValues(message), hint });
 }
 
 /** What was typed may be a secret in the wrong place, and standard error may be a log of a build. */
@@ -70,10 +89,28 @@ function details(error: unknown): string[] {
   return [`${name} ${code}`.trimEnd(), ...at.map((frame) => `    ${frame}`)];
 }
 
-function print(label: "error" | "hint" | "debug", line: string): void {
-  const shown = styleText(label === "error" ? "red" : "dim", `${label}:`, { stream: process.stderr });
+function printJson({ error: { code, message, hint }, details }: Told): void {
+  const shown = { code, message: cut(message), hint: hint && cut(hint), ...(details.length > 0 && { debug: details }) };
+  process.stderr.write(`${printableJson({ error: shown })}\n`);
+}
+
+function printLines({ error: { code, message, hint }, details }: Told): void {
+  // Its problems are a line each. Any other line end is one of a name, which must not add lines of its own.
+  for (const line of code === "CONFIG_INVALID" ? message.split("\n") : [message]) print("error", lowerCase(line));
+  if (hint) print("hint", lowerCase(hint));
+  for (const line of details) print("debug", line);
+}
+
+const colours = { error: "red", warning: "yellow", note: "dim", hint: "dim", debug: "dim" } as const;
+
+function print(label: keyof typeof colours, line: string): void {
+  const shown = coloured(colours[label], `${label}:`, process.stderr);
   // What came from outside, a path, a mistyped word or a server's name, must not steer the terminal or flood it.
-  process.stderr.write(`${shown} ${printable(line.length > MOST ? `${line.slice(0, MOST)}…` : line)}\n`);
+  process.stderr.write(`${shown} ${printable(cut(line))}\n`);
+}
+
+function cut(text: string): string {
+  return text.length > MOST ? `${text.slice(0, MOST)}…` : text;
 }
 
 /** A sentence as the line of a command: without capital and full stop; names such as JWT_SECRET stay as they are. */

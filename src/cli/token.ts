@@ -1,7 +1,7 @@
 import type { TokenAction } from "../client.ts";
 import { UUID } from "../uuid.ts";
-import { command, examples, print } from "./command.ts";
-import { open, patterns, type ScriptOptions, SERVER_HELP, scriptCommand } from "./script.ts";
+import { command, examples, print, several } from "./command.ts";
+import { open, type ScriptOptions, SERVER_HELP, scriptCommand } from "./script.ts";
 
 interface CreateOptions extends ScriptOptions {
   readonly only?: string[];
@@ -11,7 +11,7 @@ interface CreateOptions extends ScriptOptions {
 }
 
 const create = scriptCommand("create", "Makes a token that may do less than yours. It is printed once.")
-  .option("--only <pattern>", "which credentials, as in 'github/*'; may stand several times", patterns)
+  .option("--only <pattern>", "which credentials, as in 'github/*'; may stand several times", several)
   .option("--actions <actions>", "what it may do: read, reveal and write, with commas between them")
   .option("--workspace <id or name>", "the one workspace whose credentials they are")
   .option("--expires <duration>", "how long it is valid: a number with s, m, h or d; never longer than yours", "1h")
@@ -30,8 +30,9 @@ const create = scriptCommand("create", "Makes a token that may do less than your
   .addHelpText("after", SERVER_HELP)
   .action(async (options: CreateOptions) => {
     const { parseDuration } = await import("../duration.ts");
+    const { parsePatterns } = await import("../patterns.ts");
     const asked = {
-      credentials: options.only,
+      credentials: options.only && parsePatterns(options.only),
       actions: await actionsOf(options.actions),
       expiresIn: parseDuration(options.expires),
       name: options.name,
@@ -80,6 +81,7 @@ const revoke = scriptCommand("revoke", "Revokes a token, and all that were made 
 export const token = command("token", "Prints a token for a user, where the secret that signs tokens is at hand.")
   .option("--user <email or id>", "whose token it is")
   .option("--expires <duration>", "how long it is valid: a number with s, m, h or d, 365d at most", "1h")
+  .option("--json", "with the user's id and when it ends, as JSON", false)
   .addHelpText(
     "after",
     examples(
@@ -93,7 +95,7 @@ export const token = command("token", "Prints a token for a user, where the secr
     "after",
     "\nThe secret is JWT_SECRET or, where that is unset, the one in the data directory.\nThe user is looked up in the database of ADMIN_DATABASE_URL or, where that is unset, in the embedded one.",
   )
-  .action(async ({ user, expires }: { user?: string; expires: string }) => {
+  .action(async ({ user, expires, json }: { user?: string; expires: string; json: boolean }) => {
     if (user === undefined) {
       const { KeyrowError } = await import("../errors.ts");
       throw new KeyrowError("USAGE", {
@@ -103,7 +105,9 @@ export const token = command("token", "Prints a token for a user, where the secr
     }
     const { makeToken } = await import("../make-token.ts");
     const { readConfig } = await import("../config.ts");
-    process.stdout.write(`${await makeToken(readConfig(), { user, expires })}\n`);
+    const { printableJson } = await import("../printable.ts");
+    const made = await makeToken(readConfig(), { user, expires });
+    print(json ? printableJson(made) : made.jwt);
   });
 for (const one of [create, list, revoke]) token.addCommand(one);
 

@@ -50,18 +50,59 @@ export function readIssuers(file: string): ListedIssuer[] {
   return issuers;
 }
 
-/** Exactly the `iss` of the issuer that somebody names as the file calls it, or by its `iss` itself; throws USAGE for another. */
-export function issuerNamed({ issuersFile }: Pick<Config["jwt"], "issuersFile">, named: string): string {
-  // Names alone: whoever manages the database need not be able to read the issuers' secrets.
-  const listed = issuersFile === undefined ? [] : (readList(issuersFile) as Array<Partial<ListedIssuer> | null>);
-  const found = listed.find((one) => one?.name === named) ?? listed.find((one) => one?.issuer === named);
-  if (typeof found?.issuer === "string") return found.issuer;
+/** An issuer that somebody has named. */
+export interface NamedIssuer {
+  /** Exactly its `iss`. */
+  readonly iss: string;
+  /** Whether it is one of the configuration's. */
+  readonly known: boolean;
+}
+
+/**
+ * The issuer that somebody names as the file calls it, or by its `iss` itself, which need not be listed: it may have been.
+ * Throws USAGE for anything else.
+ */
+export function issuerNamed({ issuersFile }: Pick<Config["jwt"], "issuersFile">, named: string): NamedIssuer {
+  const listed = issuersFile === undefined ? [] : namesIn(issuersFile);
+  const found = listed.find(({ name }) => name === named) ?? listed.find(({ issuer }) => issuer === named);
+  if (found !== undefined) return { iss: found.issuer, known: true };
   // An address shows itself as one.
-  if (issuersFile === undefined && /^[a-z]+:\/\/[\x21-\x7e]{1,240}$/.test(named)) return named;
-  throw new KeyrowError("USAGE", {
-    message: "There is no issuer of this name.",
-    hint: "Set JWT_ISSUERS to the servers' file, or give the issuer exactly as its tokens have it, https://... and all.",
-  });
+  if (/^[a-z]+:\/\/[\x21-\x7e]{1,240}$/.test(named)) return { iss: named, known: false };
+  throw unknown(
+    issuersFile === undefined
+      ? "Set JWT_ISSUERS to the servers' file, or give the issuer exactly as its tokens have it, https://... and all."
+      : `The file of JWT_ISSUERS has ${listed.map(({ name }) => name).join(", ")}.`,
+  );
+}
+
+/** As `issuerNamed`, for what is to be of use from now on: throws USAGE where the configuration is here and has no such issuer. */
+export function issuerToAdd(
+  { jwt, adminDatabaseUrl }: Pick<Config, "jwt" | "adminDatabaseUrl">,
+  named: string,
+): NamedIssuer {
+  const issuer = issuerNamed(jwt, named);
+  if (issuer.known) return issuer;
+  if (jwt.issuersFile !== undefined) {
+    const names = namesIn(jwt.issuersFile).map(({ name }) => name);
+    throw unknown(`The file of JWT_ISSUERS has ${names.join(", ")}. List this one there first.`);
+  }
+  // The embedded server's settings are those of whoever runs this command.
+  if (adminDatabaseUrl === undefined) {
+    throw unknown("The embedded server takes no tokens of issuers: set JWT_ISSUERS, here and for `keyrow start`.");
+  }
+  return issuer;
+}
+
+function unknown(hint: string): KeyrowError {
+  return new KeyrowError("USAGE", { message: "There is no issuer of this name.", hint });
+}
+
+/** Names alone: whoever manages the database need not be able to read the issuers' secrets. */
+function namesIn(file: string): Array<Pick<ListedIssuer, "name" | "issuer">> {
+  const listed = readList(file) as Array<Partial<ListedIssuer> | null>;
+  return listed.flatMap((one) =>
+    typeof one?.name === "string" && typeof one.issuer === "string" ? [{ name: one.name, issuer: one.issuer }] : [],
+  );
 }
 
 function readList(file: string): unknown[] {

@@ -1,7 +1,5 @@
 import { KeyrowError } from "../errors.ts";
 
-// As keyrow.is_limit() has it.
-const pattern = /^[^/\p{Cc}\p{Cs}\p{Cf}]{1,100}\/[^\p{Cc}\p{Cs}\p{Cf}]{1,255}$/u;
 // RFC 7519, section 4.1: they differ with each token, or are checked already.
 const ofEachToken = ["iss", "aud", "exp", "nbf", "iat", "jti"];
 
@@ -20,15 +18,6 @@ export function parseClaims(given: readonly string[]): Record<string, string> {
     throw usage("A claim is given twice.", "A token has it once: make a machine for each.");
   }
   return Object.fromEntries(entries);
-}
-
-/** The patterns of `--only 'github/*'`; throws USAGE where one is none. */
-export function parsePatterns(given: readonly string[]): readonly string[] {
-  if (given.length <= 100 && given.every((one) => pattern.test(one))) return given;
-  throw usage(
-    "The value of --only is not a pattern of credentials.",
-    "Write provider/name, as in 'github/*' or '*/deploy': only * stands for others, and none of it for a /. At most 100, of 100 and 255 characters.",
-  );
 }
 
 /** The name of a machine; throws USAGE where it is none. */

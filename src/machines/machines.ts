@@ -3,7 +3,7 @@ import { withAdmin } from "../admin-database.ts";
 import type { Config } from "../config.ts";
 import { parseDuration } from "../duration.ts";
 import { KeyrowError } from "../errors.ts";
-import { issuerNamed } from "../issuers/file.ts";
+import { issuerToAdd, type NamedIssuer } from "../issuers/file.ts";
 import { machineSigner } from "../own-tokens.ts";
 import { readSigningKey, signingKeyPath } from "../signing-key.ts";
 import { knownWorkspace, namesAreReadable, unknownWorkspace } from "./workspace.ts";
@@ -37,7 +37,10 @@ export interface Machine extends Omit<MachineRequest, "issuer" | "workspace"> {
  * Makes a machine, as a DB admin. Throws NOT_FOUND for an unknown workspace, CONFLICT where there is one of that name, and
  * USAGE for an unknown issuer, or where an issuer comes without claims or claims without an issuer.
  */
-export function addMachine(config: Config, request: MachineRequest): Promise<{ id: string; workspaceId: string }> {
+export function addMachine(
+  config: Config,
+  request: MachineRequest,
+): Promise<{ id: string; workspaceId: string; issuer: NamedIssuer | undefined }> {
   const { name, claims, workspace, credentials } = request;
   if ((request.issuer === undefined) !== (Object.keys(claims).length === 0)) {
     throw new KeyrowError("USAGE", {
@@ -45,14 +48,14 @@ export function addMachine(config: Config, request: MachineRequest): Promise<{ i
       hint: "Give --issuer with one --claim or more: without, every token of it would be the machine. Or neither, and take tokens from `keyrow machine token`.",
     });
   }
-  const issuer = request.issuer === undefined ? null : issuerNamed(config.jwt, request.issuer);
+  const issuer = request.issuer === undefined ? undefined : issuerToAdd(config, request.issuer);
   return withAdmin(config, async (client) => {
     const workspaceId = await knownWorkspace(client, workspace);
     const { rows } = await client
       .query<{ id: string }>(
         `insert into keyrow.machines (name, issuer, claims, workspace_id, credentials) values ($1, $2, $3, $4, $5)
          on conflict (name) do nothing returning id`,
-        [name, issuer, JSON.stringify(claims), workspaceId, credentials],
+        [name, issuer?.iss, JSON.stringify(claims), workspaceId, credentials],
       )
       .catch((error: unknown) => {
         throw (error as { constraint?: string }).constraint === "machines_workspace_id_fkey"
@@ -60,7 +63,7 @@ export function addMachine(config: Config, request: MachineRequest): Promise<{ i
           : error;
       });
     const [made] = rows;
-    if (made !== undefined) return { id: made.id, workspaceId };
+    if (made !== undefined) return { id: made.id, workspaceId, issuer };
     throw new KeyrowError("CONFLICT", {
       message: "There is a machine of this name.",
       hint: "Take another name, or remove that one with `keyrow machine rm`.",
@@ -92,11 +95,18 @@ export function removeMachine(config: Config, name: string): Promise<{ id: strin
   });
 }
 
+/** A token that was made here. */
+export interface MachineToken {
+  readonly id: string;
+  readonly jwt: string;
+  readonly expiresAt: Date;
+}
+
 /**
  * A token for a machine without an issuer, valid as long as `expires` says. Throws USAGE for a bad duration,
  * CONFIG_INVALID without Keyrow's own key, NOT_FOUND, and CONFLICT for a machine whose tokens are its issuer's.
  */
-export async function makeMachineToken(config: Config, name: string, expires: string): Promise<string> {
+export async function makeMachineToken(config: Config, name: string, expires: string): Promise<MachineToken> {
   const expiresIn = parseDuration(expires);
   const sign = machineSigner(await readSigningKey(signingKeyPath(config)), config.jwt.audience);
   const { id, issuer } = await withAdmin(config, (client) => findMachine(client, name));
@@ -106,7 +116,8 @@ export async function makeMachineToken(config: Config, name: string, expires: st
       hint: "Make a machine without --issuer for tokens from here.",
     });
   }
-  return sign({ id, expiresIn });
+  const expiresAt = new Date((Math.floor(Date.now() / 1000) + expiresIn) * 1000);
+  return { id, jwt: sign({ id, expiresAt }), expiresAt };
 }
 
 async function findMachine(client: pg.ClientBase, name: string): Promise<{ id: string; issuer: string | null }> {

@@ -171,7 +171,7 @@ test("an application's log that takes users alone refuses a machine, until it sa
     [workspaceId],
   );
   const machine = rows[0].id;
-  const token = machineSigner(signingKey, "keyrow")({ id: machine, expiresIn: 60 });
+  const token = machineSigner(signingKey, "keyrow")({ id: machine, expiresAt: new Date(Date.now() + 60_000) });
   const reveal = () => post(server.url, token, { query: "{ userCredentials { nodes { value } } }" });
   const before = await reveal();
   t.deepEqual(before.codes, ["INTERNAL"]);

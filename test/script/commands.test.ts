@@ -203,6 +203,23 @@ for (const [title, args, env, exitCode, stderr] of ends) {
   });
 }
 
+test("where --json is given an error is JSON, whatever it is, in one line that steers no terminal", async (t) => {
+  const { as } = await somebody();
+  for (const [args, env, exitCode, error] of [
+    [["get", "p/none", "--json"], {}, 3, { code: "NOT_FOUND" }],
+    [["list", "--json"], { KEYROW_TOKEN: "x" }, 4, { code: "UNAUTHENTICATED", message: "A valid token is required." }],
+    [["list", "--json"], { KEYROW_URL: "http://127.0.0.1:1" }, 5, { code: "SERVER_UNREACHABLE" }],
+    [["get", "p\u202e", "--json"], {}, 2, { code: "USAGE" }],
+    [["list", "--jsno", "--json"], {}, 2, { code: "USAGE", hint: "Did you mean --json?" }],
+    [["machine", "list", "--json"], { PORT: "x" }, 1, { code: "CONFIG_INVALID" }],
+  ] as const) {
+    const ended = await as([...args], "", env);
+    t.regex(ended.stderr, /^[\x20-\x7e]+\n$/);
+    t.like(JSON.parse(ended.stderr).error, error);
+    t.deepEqual([ended.stdout, ended.exitCode], ["", exitCode]);
+  }
+});
+
 test("get loads no dependency of the server, and of its own packages the parser of arguments alone", async (t) => {
   const { as } = await somebody();
   await as(["set", "p/n"], "v");

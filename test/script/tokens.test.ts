@@ -98,7 +98,20 @@ test("docs/tokens.md says a limit and SQL as the server and the database take th
 const misuses: ReadonlyArray<[what: string, args: string[], exitCode: number, stderr: RegExp]> = [
   ["an action that there is not", ["create", "--actions", "delete"], 2, /^error: the value of --actions is not/],
   ["a duration that is none", ["create", "--expires", "soon"], 2, /^error: the value of --expires is not/],
-  ["a pattern without a slash", ["create", "--only", "github"], 2, /^error: that is not the name of a credential/],
+  [
+    "a pattern without a slash",
+    ["create", "--only", "github"],
+    2,
+    /^error: the value of --only is not a pattern of credentials/,
+  ],
+  [
+    "a credential's id for a pattern",
+    ["create", "--only", "00000000-0000-4000-8000-000000000000"],
+    2,
+    /^error: the value of --only is not a pattern of credentials/,
+  ],
+  ["a pattern of nothing", ["create", "--only", "github/"], 2, /^error: the value of --only is not a pattern/],
+  ["a pattern beyond all names", ["create", "--only", `p/${"x".repeat(256)}`], 2, /^error: the value of --only/],
   ["an id that is none", ["revoke", "ci"], 2, /^error: a token is named by its id/],
   ["a token that there is not", ["revoke", "00000000-0000-4000-8000-000000000000"], 3, /^error: /],
   ["no user", [], 2, /^error: no user is named\nhint: give --user/],
