@@ -10,7 +10,7 @@ import {
   withEmbeddedDatabase,
 } from "./embedded-database.ts";
 import { KeyrowError } from "./errors.ts";
-import { runWith } from "./script/child.ts";
+import { type Ended, runWith } from "./script/child.ts";
 import { asOwner, asRole, migrationsFolder } from "./setup.ts";
 
 const addresses: Readonly<Record<string, (embedded: EmbeddedAddresses) => string>> = {
@@ -37,10 +37,9 @@ export async function databaseAddress({ dataDirectory }: Config, who: string): P
 }
 
 /**
- * Runs psql on the running embedded database, as `owner` where the first argument is none of the addresses; gives its exit
- * code. The password is in its environment, for arguments can be read by everybody on the machine.
+ * Runs psql on the running embedded database, as `owner` where the first argument is none of the addresses. The password is in its environment, for arguments can be read by everybody on the machine.
  */
-export async function runPsql(config: Config, args: readonly string[]): Promise<number> {
+export async function runPsql(config: Config, args: readonly string[]): Promise<Ended> {
   const [first = "", ...others] = args;
   const [who, rest] = Object.hasOwn(addresses, first) ? [first, others] : ["owner", args];
   const { username, password, pathname, port, searchParams } = new URL(await databaseAddress(config, who));

@@ -150,7 +150,7 @@ async function cliPage(): Promise<string> {
   ]);
   return page(
     "The command",
-    "Results go to standard output; `error:` and `hint:` lines go to standard error. There is colour on a terminal only, and none with `NO_COLOR`. An error that nobody foresaw says no more than that; `LOG_LEVEL=debug` adds where it happened.",
+    'Results go to standard output; `error:` and `hint:` lines go to standard error. There is colour on a terminal only, and none with `NO_COLOR`, whatever `FORCE_COLOR` says. With `--json` an error is one line of JSON on standard error: `{"error":{"code":"NOT_FOUND","message":"...","hint":"..."}}`. An error that nobody foresaw says no more than that; `LOG_LEVEL=debug` adds where it happened.',
     table(["exit code", "meaning"], codes),
     ...sections,
   );

@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import type { Config } from "../config.ts";
+import type { Ended } from "../script/child.ts";
 
 /** A subcommand to be described further: every command of `keyrow` starts here, and is added in `program.ts`. */
 export function command(name: string, description: string): Command {
@@ -51,6 +52,15 @@ export function print(text: string): void {
 /** Ends without an error of the catalogue: what did not happen, and the exit code. */
 export function end(what: string, exitCode: number): void {
   process.stderr.write(`${what}\n`);
+  process.exitCode = exitCode;
+}
+
+/** Ends as a command did that this one has run, or was to run. */
+export async function endAs({ exitCode, error }: Ended): Promise<void> {
+  if (error !== undefined) {
+    const { report } = await import("./report.ts");
+    await report(error);
+  }
   process.exitCode = exitCode;
 }
 

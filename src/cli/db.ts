@@ -1,4 +1,4 @@
-import { command, examples } from "./command.ts";
+import { command, endAs, examples } from "./command.ts";
 
 /** `keyrow db`: graphile-migrate and psql on the embedded server, and its address. */
 export const db = command(
@@ -31,6 +31,6 @@ export const db = command(
     const { databaseAddress, runGraphileMigrate, runPsql } = await import("../database-admin.ts");
     const config = readConfig();
     if (name === "url") process.stdout.write(`${await databaseAddress(config, args[0] ?? "owner")}\n`);
-    else if (name === "psql") process.exitCode = await runPsql(config, args);
+    else if (name === "psql") await endAs(await runPsql(config, args));
     else process.exitCode = await runGraphileMigrate(config, [name, ...args]);
   });

@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
 import { parseWhich } from "../client/names.ts";
 import { KeyrowError } from "../errors.ts";
-import { command, unprinted } from "./command.ts";
+import { command, several, unprinted } from "./command.ts";
 
 /** What every command for scripts may be told. */
 export interface ScriptOptions {
@@ -56,7 +56,15 @@ function named(word: string): string {
 
 /** One that prints nothing of its own. */
 export function silentCommand(name: string, description: string): Command {
-  return ofWorkspace(reaching(command(name, description)));
+  return ofWorkspace(reaching(command(name, description).option("--json", "an error as JSON", false)));
+}
+
+/** Adds how credentials become variables, as `readChoice` takes it. */
+export function choosing(it: Command): Command {
+  return it
+    .option("--no-workspace", "your own, whatever .keyrow.json says")
+    .option("--only <pattern>", "credentials to take, as in 'github/*'; may stand several times", patterns)
+    .option("--map <VARIABLE=provider/name>", "a credential under a name of its own; may stand several times", several);
 }
 
 function ofWorkspace(it: Command): Command {
@@ -65,7 +73,7 @@ function ofWorkspace(it: Command): Command {
 
 /** What every help of such a command ends with. */
 export const SERVER_HELP =
-  "\nServer and token are those of KEYROW_URL and KEYROW_TOKEN or, where those are unset, of `keyrow login`.\nExit codes: 0 done, 1 error, 2 usage, 3 not found, 4 not allowed, 5 unavailable.";
+  "\nServer and token are those of KEYROW_URL and KEYROW_TOKEN or, where those are unset, of `keyrow login`.\nExit codes: 0 done, 1 error, 2 usage, 3 not found, 4 not allowed, 5 unavailable. With --json an error is JSON, too.";
 
 /** The client of a command, and the workspace that it names. */
 export async function open(options: ScriptOptions) {

@@ -2,17 +2,22 @@ import { constants } from "node:os";
 import { isatty } from "node:tty";
 import { execa } from "execa";
 import { KeyrowError } from "../errors.ts";
-import { printable } from "../printable.ts";
 import { childEnvironment } from "./environment.ts";
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const;
 
-/** Runs a command with variables added; signals go on to it. Gives its exit code, or 128 and the signal's number. */
+/** How a command ended: by its exit code, or 128 and the signal's number; or that it did not start, as a shell counts it. */
+export interface Ended {
+  readonly exitCode: number;
+  readonly error?: KeyrowError;
+}
+
+/** Runs a command with variables added; signals go on to it. */
 export async function runWith(
   [command = "", ...args]: readonly string[],
   variables: ReadonlyMap<string, string>,
   keepToken: boolean,
-): Promise<number> {
+): Promise<Ended> {
   for (const [name, value] of variables) {
     if (value.includes("\0")) {
       throw new KeyrowError("VALIDATION", { message: `The value of ${name} holds NUL, which no environment can.` });
@@ -36,8 +41,8 @@ export async function runWith(
   });
   const { exitCode, signal, code } = await child;
   for (const one of SIGNALS) process.off(one, tell);
-  if (signal !== undefined) return 128 + constants.signals[signal as NodeJS.Signals];
-  if (exitCode !== undefined) return exitCode;
-  process.stderr.write(`keyrow: ${printable(command)} can't be run (${code})\n`);
-  return code === "ENOENT" ? 127 : 126;
+  if (signal !== undefined) return { exitCode: 128 + constants.signals[signal as NodeJS.Signals] };
+  if (exitCode !== undefined) return { exitCode };
+  const error = new KeyrowError("USAGE", { message: `${command} can't be run (${code}).` });
+  return { exitCode: code === "ENOENT" ? 127 : 126, error };
 }

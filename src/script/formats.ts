@@ -5,9 +5,25 @@ import { printableJson } from "../printable.ts";
 export const formats = ["dotenv", "json", "shell"] as const;
 export type Format = (typeof formats)[number];
 
+// What bash, dash or zsh lets nobody set, ends at, or gives a value of its own: what follows could be lost with it.
+const shells = new Set(
+  [
+    "_ UID EUID PPID GROUPS BASHOPTS SHELLOPTS BASHPID BASH_ARGC BASH_ARGV BASH_COMMAND BASH_LINENO BASH_SOURCE BASH_SUBSHELL",
+    "BASH_VERSINFO DIRSTACK FUNCNAME EPOCHREALTIME EPOCHSECONDS HISTCMD LINENO OPTIND RANDOM SECONDS SRANDOM",
+    "GID EGID ARGC TTYIDLE ZSH_EVAL_CONTEXT ZSH_SUBSHELL argv path cdpath fpath manpath options pipestatus status",
+  ].flatMap((line) => line.split(" ")),
+);
+
 /** Variables as a text that reads back as the same. Throws VALIDATION, naming the variable, where a format can't hold one. */
 export function writeVariables(variables: ReadonlyMap<string, string>, format: Format): string {
   if (format === "json") return `${printableJson(Object.fromEntries(variables))}\n`;
+  const kept = [...variables.keys()].find((name) => shells.has(name));
+  if (kept !== undefined) {
+    throw new KeyrowError("VALIDATION", {
+      message: `${kept} can't be written for ${format === "shell" ? "the shell" : "dotenv, which shells read"}: a shell keeps it for itself.`,
+      hint: "Give it another name with --map, or use --format json.",
+    });
+  }
   const lines = [...variables].map(([name, value]) =>
     format === "shell" ? `export ${name}=${shellQuote(name, value)}\n` : `${name}=${dotenvQuote(name, value)}\n`,
   );

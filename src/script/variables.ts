@@ -38,6 +38,7 @@ export async function readVariables(
   const mapped = new Set(choice.map.values());
   const named = [...choice.map].map(([variable, credential]): Pair => [variable, byTitle.get(credential) as Revealed]);
   const others = revealed.filter((one) => !mapped.has(titleOf(one))).map((one): Pair => [variableOf(one), one]);
+  for (const pair of others) refuseNameless(pair);
   const variables = unique([...named, ...others]);
   for (const pair of others) refuseUnsaid(pair, setTo(pair[0]));
   return variables;
@@ -47,6 +48,14 @@ type Pair = [variable: string, credential: Revealed];
 
 function titleOf({ provider, name }: Revealed): string {
   return `${provider}/${name}`;
+}
+
+function refuseNameless([variable, one]: Pair): void {
+  if (/[A-Z0-9]/.test(variable)) return;
+  throw new KeyrowError("USAGE", {
+    message: `${titleOf(one)} has no letter or digit from which a variable could have a name.`,
+    hint: `Name it: --map NAME=${titleOf(one)}; else choose the others by their names.`,
+  });
 }
 
 function refuseUnsaid([variable, one]: Pair, already: string | undefined): void {

@@ -16,10 +16,12 @@ export async function typeInto(
   env: Record<string, string>,
   prompt: string,
   keys: string,
+  cwd?: string,
 ): Promise<{ shown: string; exitCode: number }> {
   const command = [process.execPath, cli, ...args].map((word) => `'${word}'`).join(" ");
   const child = spawn(script, ["-qec", command, "/dev/null"], {
     env: { PATH: process.env.PATH, NO_COLOR: "1", ...env },
+    ...(cwd !== undefined && { cwd }),
   });
   let shown = "";
   let typed = false;

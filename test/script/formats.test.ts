@@ -16,7 +16,7 @@ const nasty = fc.oneof(
     unit: fc.constantFrom("'", '"', "`", "\\", "$", "\n", "\r", "#", "=", " ", "\t", "n", "é", "🔑", "{", "!"),
   }),
 );
-const name = fc.stringMatching(/^[A-Z][A-Z0-9_]{0,8}$/);
+const name = fc.stringMatching(/^V[A-Z0-9_]{0,8}$/);
 const variables = fc.uniqueArray(
   fc.tuple(
     name,
@@ -173,6 +173,49 @@ test("a shell reads the same bytes back, of every value that holds no NUL", asyn
   );
   const refused = written([["A", "a\0b"]], "shell");
   t.like(refused, { message: "The value of A can't be written for the shell, which has no way to write NUL." });
+});
+
+const shells = ["bash", "dash", "zsh"].filter((shell) => !execaSync(shell, ["-c", ":"], { reject: false }).failed);
+
+test("no variable is written for a shell that keeps it for itself, nor one after which others would be lost", async (t) => {
+  const own = "typeset +x 2>/dev/null; compgen -v 2>/dev/null; echo UID EUID PPID BASHOPTS SHELLOPTS BASH_VERSINFO _";
+  for (const shell of shells) {
+    const { stdout } = await execa(shell, ["-c", own], { reject: false });
+    // Which language a shell speaks, and how wide its terminal is, are texts and numbers that can be set.
+    for (const variable of new Set(stdout.match(/\b[A-Z_]\w*\b/g))) {
+      const text = written(
+        [
+          [variable, "7"],
+          ["V", "after"],
+        ],
+        "shell",
+      );
+      if (typeof text !== "string") continue;
+      const { stdout: read } = await execa(shell, ["-c", `eval "$0"; echo "$${variable} $V"`, text], { reject: false });
+      t.is(read, "7 after", `${shell} ${variable}`);
+    }
+  }
+  for (const variable of ["UID", "EUID", "PPID", "BASHOPTS", "SHELLOPTS", "BASH_VERSINFO", "RANDOM", "_"]) {
+    for (const [format, where] of [
+      ["shell", "the shell"],
+      ["dotenv", "dotenv, which shells read"],
+    ] as const) {
+      t.like(
+        written(
+          [
+            ["A", "1"],
+            [variable, "7"],
+          ],
+          format,
+        ),
+        {
+          message: `${variable} can't be written for ${where}: a shell keeps it for itself.`,
+          hint: "Give it another name with --map, or use --format json.",
+        },
+      );
+    }
+    t.is(written([[variable, "7"]], "json"), `{"${variable}":"7"}\n`);
+  }
 });
 
 test("a credential's variable is its name in capitals, other characters underscores", (t) => {

@@ -9,6 +9,7 @@ import { keyrow as client } from "../../src/client.ts";
 import { startSite } from "../helpers/browser.ts";
 import { makeTemporaryDirectory } from "../helpers/cluster.ts";
 import { makeUser, makeWorkspace, startTestServer, type TestServer } from "../helpers/server.ts";
+import { onTerminal, typeInto } from "../helpers/terminal.ts";
 import { keyrow } from "./command.ts";
 
 const cli = fileURLToPath(new URL("../../src/cli.ts", import.meta.url));
@@ -31,9 +32,10 @@ async function somebody(...names: string[]) {
   await mine.setAll(names.map((credential) => ({ credential, value: `v:${credential}` })));
   const cwd = join(directory, token.slice(-12));
   mkdirSync(cwd);
-  return { id, mine, env, cwd, as: (...args: string[]) => keyrow(args, { env, cwd }) };
+  return { id, token, mine, env, cwd, as: (...args: string[]) => keyrow(args, { env, cwd }) };
 }
 
+const started = ["--", "echo", "it started"];
 const show = ["--", "sh", "-c", "env | grep -E '^(GITHUB|GH|NPM|KEYROW|_)' | sort"];
 
 test("run gives a command the chosen credentials, and not the token that fetched them", async (t) => {
@@ -114,6 +116,118 @@ test("a project's file chooses where the command line does not, and names neithe
   }
 });
 
+test("a project's file says of which workspace, and the command line replaces what it names: which credentials, or whose", async (t) => {
+  const { as, cwd, id, token } = await somebody("npm/publish", "github/deploy");
+  const workspace = await makeWorkspace(server.database, { [id]: "ADMIN" });
+  const ours = ["npm/publish", "github/deploy", "aws/key"].map((credential) => ({
+    credential,
+    value: `o:${credential}`,
+  }));
+  await client({ url: server.url, token }).setAll(ours, { workspace });
+  writeFileSync(
+    join(cwd, ".keyrow.json"),
+    JSON.stringify({ only: ["npm/*"], map: { GH_TOKEN: "github/deploy" }, workspace }),
+  );
+  const exported = async (...args: string[]) => {
+    const { stdout, stderr } = await as("export", "--json", ...args);
+    return stdout === "" ? stderr : JSON.parse(stdout);
+  };
+  t.deepEqual(await exported(), { GH_TOKEN: "o:github/deploy", NPM_PUBLISH: "o:npm/publish" });
+  t.deepEqual(await exported("--only", "aws/*"), { AWS_KEY: "o:aws/key" });
+  t.deepEqual(await exported("--map", "A=aws/key"), { A: "o:aws/key" });
+  t.deepEqual(await exported("--no-workspace"), { GH_TOKEN: "v:github/deploy", NPM_PUBLISH: "v:npm/publish" });
+  t.deepEqual(await exported("--no-workspace", "--only", "npm/*"), { NPM_PUBLISH: "v:npm/publish" });
+  const other = await makeWorkspace(server.database, { [id]: "ADMIN" });
+  t.regex(await exported("--workspace", other), /"NOT_FOUND"/);
+  writeFileSync(join(cwd, ".keyrow.json"), "nonsense");
+  t.regex(await exported("--only", "npm/*"), /\.keyrow\.json/, "it might say a workspace");
+  t.deepEqual(await exported("--only", "npm/*", "--no-workspace"), { NPM_PUBLISH: "v:npm/publish" });
+});
+
+test("a project's file takes no credentials of whatever provider: the command line alone may", async (t) => {
+  const { as, cwd } = await somebody("npm/publish");
+  for (const wide of ["*/*", "*/publish", "n*/publish"]) {
+    writeFileSync(join(cwd, ".keyrow.json"), JSON.stringify({ only: ["aws/*", wide] }));
+    for (const args of [["run", ...started], ["export"]]) {
+      t.deepEqual(await as(...args), {
+        stdout: "",
+        stderr: `error: .keyrow.json would take credentials of any provider: ${wide}\nhint: a pattern there names its provider, as in github/*. The command line alone may take more: --only '${wide}'.\n`,
+        exitCode: 2,
+      });
+    }
+    t.is((await as("run", "--only", wide, ...started)).stdout, "it started\n");
+  }
+});
+
+onTerminal("on a terminal run says first what a project's file gives", async (t) => {
+  const { env, cwd, id, token } = await somebody("npm/publish", "github/deploy");
+  const inFolder = (...args: string[]) => typeInto(["run", ...args, ...started], env, "nothing", "", cwd);
+  const project = (value: object) => writeFileSync(join(cwd, ".keyrow.json"), JSON.stringify(value));
+  project({ only: ["npm/*"], map: { GH_TOKEN: "github/deploy" } });
+  t.is((await inFolder()).shown, "note: .keyrow.json gives GH_TOKEN, NPM_PUBLISH\r\nit started\r\n");
+  t.is((await inFolder("--only", "npm/*")).shown, "it started\r\n");
+  const workspace = await makeWorkspace(server.database, { [id]: "ADMIN" });
+  await client({ url: server.url, token }).set({ credential: "npm/publish", value: "v" }, { workspace });
+  project({ only: ["npm/*"], workspace });
+  const whose = `the workspace ${workspace}`;
+  t.is((await inFolder()).shown, `note: .keyrow.json gives NPM_PUBLISH of ${whose}\r\nit started\r\n`);
+  t.is((await inFolder("--only", "npm/*")).shown, `note: .keyrow.json gives ${whose}\r\nit started\r\n`);
+  t.is((await inFolder("--only", "npm/*", "--no-workspace")).shown, "it started\r\n");
+});
+
+test("a credential without a letter or digit becomes a variable by --map alone, and none is called _", async (t) => {
+  const { as } = await somebody("é/ü", "e/ü");
+  for (const command of [
+    ["run", "--only", "*/*", ...started],
+    ["export", "--only", "é/*"],
+  ]) {
+    t.deepEqual(await as(...command), {
+      stdout: "",
+      stderr:
+        "error: é/ü has no letter or digit from which a variable could have a name\nhint: name it: --map NAME=é/ü; else choose the others by their names\n",
+      exitCode: 2,
+    });
+  }
+  t.is((await as("export", "--map", "E=é/ü")).stdout, "E='v:é/ü'\n");
+  t.is((await as("export", "--only", "e/*")).stdout, "E_='v:e/ü'\n");
+  t.like(await as("export", "--map", "_=é/ü"), { stdout: "", exitCode: 2 });
+  t.like(await as("export", "--map", "UID=é/ü", "--format", "shell"), {
+    stdout: "",
+    stderr:
+      "error: UID can't be written for the shell: a shell keeps it for itself\nhint: give it another name with --map, or use --format json\n",
+    exitCode: 1,
+  });
+});
+
+test("run --json tells an error as JSON, and leaves the command's own arguments to it", async (t) => {
+  const { as } = await somebody("p/n");
+  const told = async (...args: string[]) => {
+    const { stdout, stderr, exitCode } = await as("run", ...args);
+    t.is(stdout, "");
+    return [JSON.parse(stderr).error, exitCode];
+  };
+  t.deepEqual(await told("--json", "--map", "A=p/none", ...started), [
+    {
+      code: "NOT_FOUND",
+      message: "There is no such credential, or it is not visible to you: p/none.",
+      hint: "See which there are: keyrow list.",
+    },
+    3,
+  ]);
+  t.deepEqual(await told("--json", "--only", "p/*", "--", "no-such-command"), [
+    { code: "USAGE", message: "no-such-command can't be run (ENOENT)." },
+    127,
+  ]);
+  t.like((await told("--only", "p", "--json", ...started))[0], { code: "USAGE" });
+  t.deepEqual(await as("run", "--json", "--only", "p/*", ...started), {
+    stdout: "it started\n",
+    stderr: "",
+    exitCode: 0,
+  });
+  const { stderr } = await as("run", "--only", "none/*", "--", "echo", "--json");
+  t.regex(stderr, /^error: there is no such credential/);
+});
+
 test("a project's file that is none, or has no end, is refused at once", async (t) => {
   const { as, cwd } = await somebody("p/n");
   const file = join(cwd, ".keyrow.json");
@@ -148,8 +262,6 @@ test("the command starts only where every credential is there and has a variable
     t.deepEqual([ended.stdout, ended.exitCode], ["", exitCode], args.join(" "));
   }
 });
-
-const started = ["--", "echo", "it started"];
 
 test("a credential that nobody named becomes no variable that tells programs what to do, in run or export", async (t) => {
   for (const [credential, variable] of [

@@ -1,22 +1,20 @@
 import { Option } from "commander";
-import { examples, several } from "../command.ts";
-import { credentialCommand, patterns, type ScriptOptions, SERVER_HELP } from "../script.ts";
+import type { ChoiceOptions } from "../../script/choice.ts";
+import type { ConnectOptions } from "../../script/connect.ts";
+import { examples } from "../command.ts";
+import { choosing, credentialCommand, SERVER_HELP } from "../script.ts";
 import { printSecret } from "../value.ts";
 import { VARIABLES_HELP } from "./run.ts";
 
-interface ExportOptions extends ScriptOptions {
-  readonly only?: string[];
-  readonly map?: string[];
+interface ExportOptions extends ConnectOptions, ChoiceOptions {
+  readonly json: boolean;
   readonly format: "dotenv" | "json" | "shell";
 }
 
 /** `keyrow export`: the values of credentials as variables, to be read by something else. */
-export const exported = credentialCommand(
-  "export",
-  "Prints the values of the chosen credentials as variables, on the record.",
+export const exported = choosing(
+  credentialCommand("export", "Prints the values of the chosen credentials as variables, on the record."),
 )
-  .option("--only <pattern>", "credentials to take, as in 'github/*'; may stand several times", patterns)
-  .option("--map <VARIABLE=provider/name>", "a credential under a name of its own; may stand several times", several)
   .addOption(new Option("--format <format>", "how").choices(["dotenv", "json", "shell"]).default("dotenv"))
   .addHelpText(
     "after",
@@ -28,7 +26,7 @@ export const exported = credentialCommand(
   .addHelpText("after", VARIABLES_HELP)
   .addHelpText(
     "after",
-    "\nWhat a format can't hold, such as NUL in a shell, is refused, and nothing is printed. --json is --format json.",
+    "\nWhat a format can't hold, such as NUL in a shell, or UID, which a shell keeps for itself, is refused, and nothing is\nprinted. --json is --format json.",
   )
   .addHelpText("after", SERVER_HELP)
   .action(async (options: ExportOptions) => {

@@ -1,24 +1,22 @@
-import { examples, several, unprinted } from "../command.ts";
-import { patterns, type ScriptOptions, SERVER_HELP, silentCommand } from "../script.ts";
+import type { ChoiceOptions, ProjectFile } from "../../script/choice.ts";
+import type { ConnectOptions } from "../../script/connect.ts";
+import { endAs, examples, unprinted } from "../command.ts";
+import { choosing, SERVER_HELP, silentCommand } from "../script.ts";
 
-interface RunOptions extends ScriptOptions {
-  readonly only?: string[];
-  readonly map?: string[];
+interface RunOptions extends ConnectOptions, ChoiceOptions {
   readonly keepToken: boolean;
 }
 
 /** How credentials become variables, for each help that needs it. */
 export const VARIABLES_HELP =
-  '\ngithub/deploy becomes GITHUB_DEPLOY: what is neither letter nor digit is an underscore. A credential of --map has\nthe names given there alone. Where neither option is given, .keyrow.json in the working directory says what to\ntake: { "only": ["github/*"], "map": { "GITHUB_TOKEN": "github/deploy" }, "workspace": "acme" }.\nA pattern skips what is revoked; all are revealed by one request, on the record. A variable that tells programs what to\ndo, as NODE_OPTIONS or GIT_SSH_COMMAND, is taken where --map names it, and refused otherwise.';
+  '\ngithub/deploy becomes GITHUB_DEPLOY: what is neither letter nor digit is an underscore. A credential of --map has\nthe names given there alone. Where neither option is given, .keyrow.json in the working directory says what to\ntake: { "only": ["github/*"], "map": { "GITHUB_TOKEN": "github/deploy" }, "workspace": "acme" }. Its workspace counts\nwhere none is given. Its patterns name their provider.\nA pattern skips what is revoked; all are revealed by one request, on the record. A variable that tells programs what to\ndo, as NODE_OPTIONS or GIT_SSH_COMMAND, is taken where --map names it, and refused otherwise.';
 
 /** `keyrow run`: a command with credentials in its environment. */
 export const run = unprinted(
-  silentCommand("run", "Runs a command with the chosen credentials as environment variables."),
+  choosing(silentCommand("run", "Runs a command with the chosen credentials as environment variables.")),
   "child_process",
 )
   .argument("<command...>", "the command and its arguments, after --")
-  .option("--only <pattern>", "credentials to take, as in 'github/*'; may stand several times", patterns)
-  .option("--map <VARIABLE=provider/name>", "a credential under a name of its own; may stand several times", several)
   .option("--keep-token", "leave KEYROW_TOKEN in the command's environment", false)
   .passThroughOptions()
   .addHelpText(
@@ -40,7 +38,18 @@ export const run = unprinted(
     const { readVariables } = await import("../../script/variables.ts");
     const { alreadySet } = await import("../../script/environment.ts");
     const { runWith } = await import("../../script/child.ts");
+    const { tell } = await import("../report.ts");
     const choice = await readChoice(options);
     const variables = await readVariables(await connect(options), choice, alreadySet);
-    process.exitCode = await runWith(words, variables, options.keepToken);
+    if (process.stderr.isTTY && choice.file !== undefined) tell("note", whatFileGives(choice.file, variables));
+    await endAs(await runWith(words, variables, options.keepToken));
   });
+
+/** Whoever wrote the file need not be who runs the command. */
+function whatFileGives({ name, chooses, workspace }: ProjectFile, variables: ReadonlyMap<string, string>): string {
+  const given = [
+    ...(chooses ? [[...variables.keys()].join(", ")] : []),
+    ...(workspace === undefined ? [] : [`the workspace ${workspace}`]),
+  ];
+  return `${name} gives ${given.join(" of ")}`;
+}
