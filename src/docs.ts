@@ -1,5 +1,6 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import type { Command } from "commander";
+import { fitted } from "./cli/command.ts";
 import { exitCodes } from "./cli/report.ts";
 import { clientTypes } from "./client/generate.ts";
 import { catalogue, type ErrorCode } from "./errors.ts";
@@ -163,7 +164,7 @@ function helpOf(command: Command): string {
   command.configureOutput({
     ...rest,
     writeOut: (part) => {
-      text += part;
+      text += fitted(part, 100);
     },
     getOutHelpWidth: () => 100,
     getOutHasColors: () => false,

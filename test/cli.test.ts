@@ -58,6 +58,15 @@ for (const args of [
   });
 }
 
+test("help is as wide as it may be, but for examples, whose purpose stands below where they are long", async (t) => {
+  for (const args of [["machine", "add"], ["run"], ["system", "set"], ["rewrap"]]) {
+    const { stdout } = await keyrow([...args, "--help"]);
+    const long = stdout.split("\n").filter((line) => line.length > 80 && !line.startsWith("  keyrow "));
+    t.deepEqual(long, [], args.join(" "));
+  }
+  t.regex((await keyrow(["machine", "add", "--help"])).stdout, /'github\/\*'\n {6}jobs of one branch\n/);
+});
+
 test("help config shows every setting, its default and no colour", async (t) => {
   const { stdout, stderr, exitCode } = await keyrow(["help", "config"]);
   t.regex(stdout, /^PORT {2}\(5678\)$/m);
@@ -84,6 +93,11 @@ const misuses: Array<[title: string, args: string[], expected: RegExp]> = [
   ["an unknown command", ["strat"], /^error: unknown command 'strat'\nhint: did you mean start\?$/i],
   ["an unknown option", ["--versoin"], /^error: unknown option '--versoin'\nhint: did you mean --version\?$/],
   ["an unknown option of a command", ["start", "--port", "1"], /^error: unknown option '--port'\nhint: /],
+  [
+    "an argument that is missing",
+    ["machine", "rm"],
+    /^error: missing required argument 'name'\nhint: see `keyrow machine rm --help`$/,
+  ],
   ["no user", ["token"], /^error: no user is named\nhint: give --user/],
   ["a setup that is to run", ["setup"], /^error: `keyrow setup` runs no SQL itself.*\nhint: `keyrow setup --print`/],
   ["a user without a value", ["token", "--user"], /^error: option '--user <email or id>' argument missing\nhint: /],

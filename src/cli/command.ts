@@ -7,15 +7,23 @@ export function command(name: string, description: string): Command {
   return new Command(name).description(description);
 }
 
-/** The part of a command's help that shows how it is used; each line is a command line and what it does. */
+const WIDEST_EXAMPLE = 50;
+
+/**
+ * The part of a command's help that shows how it is used; each line is a command line and what it does, which stands below
+ * where one of them is long.
+ */
 export function examples(...lines: Array<readonly [line: string, does: string]>): string {
   const width = Math.max(...lines.map(([line]) => line.length));
-  return ["", "Examples:", ...lines.map(([line, does]) => `  ${line.padEnd(width)}  ${does}`)].join("\n");
+  const shown = lines.map(([line, does]) =>
+    width > WIDEST_EXAMPLE ? `  ${line}\n      ${does}` : `  ${line.padEnd(width)}  ${does}`,
+  );
+  return ["", "Examples:", ...shown].join("\n");
 }
 
 /** What the help of a command ends with that works on the database as a DB admin. */
 export const ADMIN_DATABASE =
-  "\nThe database is that of ADMIN_DATABASE_URL, as a login that may become keyrow_admin and is no superuser, or the\nembedded one.";
+  "\nThe database is that of ADMIN_DATABASE_URL, as a login that may become keyrow_admin and is no superuser, or the embedded one.";
 
 /** Collects an option that may stand several times. */
 export function several(word: string, before: readonly string[] = []): string[] {
@@ -62,6 +70,25 @@ export async function endAs({ exitCode, error }: Ended): Promise<void> {
     await report(error);
   }
   process.exitCode = exitCode;
+}
+
+/** Help whose paragraphs have lines of so many columns at most; what is indented is as it is. */
+export function fitted(help: string, width: number): string {
+  return help
+    .split("\n")
+    .flatMap((line) => (line.startsWith(" ") ? [line] : wrap(line, width)))
+    .join("\n");
+}
+
+/** A text as lines of so many columns at most, where its words let it. */
+export function wrap(text: string, width: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(" ")) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= width) lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
 }
 
 /** How many columns help may take: those of the terminal, at most 100 for the eye; 80 where there is none. */

@@ -24,7 +24,7 @@ export const db = command(
   )
   .addHelpText(
     "after",
-    "\nThe embedded server is the running one, or one that runs for as long as the command does; psql and url take the\nrunning one. The address of url has a password in it: as an argument, everybody on the machine could read it.",
+    "\nThe embedded server is the running one, or one that runs for as long as the command does; psql and url take the running one. The address of url has a password in it: as an argument, everybody on the machine could read it.",
   )
   .action(async (name: string, args: string[]) => {
     const { readConfig } = await import("../config.ts");

@@ -61,7 +61,7 @@ const rm = command("rm", "Takes an identity away.")
   )
   .addHelpText(
     "after",
-    `\nIts tokens are a stranger's from the next request on. Where the issuer's subjects are provisioned, a stranger gets\na new user; nothing of the old one is theirs.${ADMIN_DATABASE}`,
+    `\nIts tokens are a stranger's from the next request on. Where the issuer's subjects are provisioned, a stranger gets a new user; nothing of the old one is theirs.${ADMIN_DATABASE}`,
   )
   .action(async ({ json, ...options }: { issuer: string; subject: string; json: boolean }) => {
     const { removeIdentity } = await import("../identities.ts");

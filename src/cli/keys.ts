@@ -64,7 +64,7 @@ const rotate = command("rotate", "Makes a new key, for all new values; older one
   )
   .addHelpText(
     "after",
-    `\nServers and workers that run use it within seconds, and seal under a local key at once: back the key file up. Where they\nhave copies of it, each uses the key once its own has it. \`keyrow rewrap\` moves older values.\nThe database is not touched, but must be there.${WHERE}`,
+    `\nServers and workers that run use it within seconds, and seal under a local key at once: back the key file up. Where they have copies of it, each uses the key once its own has it. \`keyrow rewrap\` moves older values.\nThe database is not touched, but must be there.${WHERE}`,
   )
   .action(async (which: string | undefined, { json }: { json: boolean }) => {
     const { KeyrowError } = await import("../errors.ts");
@@ -90,7 +90,7 @@ const retire = command("retire", "Lets nobody open what a key has sealed; refuse
   .addHelpText("after", examples(["keyrow keys retire local:20260131-0a1b2c3d", "asks first, on a terminal"]))
   .addHelpText(
     "after",
-    `\nWait for a minute after a rotation of local keys, so that nothing that was sealed before it is still on its way, and\nbring the new key file to all servers that have a copy. A local key stays in its file, marked; a version of OpenBao's\ntakes the older ones along. Both can be taken back by hand.${WHERE}`,
+    `\nWait for a minute after a rotation of local keys, so that nothing that was sealed before it is still on its way, and bring the new key file to all servers that have a copy. A local key stays in its file, marked; a version of OpenBao's takes the older ones along. Both can be taken back by hand.${WHERE}`,
   )
   .action(async (keyId: string, { yes, json }: { yes: boolean; json: boolean }) => {
     const { readConfig } = await import("../config.ts");

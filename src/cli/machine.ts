@@ -31,7 +31,7 @@ const add = command("add", "Makes a machine, which has credentials of one worksp
   )
   .addHelpText(
     "after",
-    `\nIt lists and reveals, on the record, and writes nothing. It is no user and member of nothing. A token is the machine\nwhere it says every claim exactly; one that could be several machines is refused. Name the claims that tell whose token\nit is: at GitHub Actions, whoever may run a job anywhere has a token with some ref and some audience.${ADMIN_DATABASE}`,
+    `\nIt lists and reveals, on the record, and writes nothing. It is no user and member of nothing. A token is the machine where it says every claim exactly; one that could be several machines is refused. Name the claims that tell whose token it is: at GitHub Actions, whoever may run a job anywhere has a token with some ref and some audience.${ADMIN_DATABASE}`,
   )
   .action(async (given: string, { json, issuer, claim, workspace, only }: AddOptions) => {
     const { parseClaims, parseMachineName } = await import("../machines/input.ts");

@@ -20,7 +20,7 @@ export const migrate = command("migrate", "Applies the committed migrations to t
   )
   .addHelpText(
     "after",
-    "\nThe login is keyrow_migrate, which `keyrow setup --print` makes. Where a version needs a role that the database was not\nset up with, nothing is migrated, and the error asks for that setup again.",
+    "\nThe login is keyrow_migrate, which `keyrow setup --print` makes. Where a version needs a role that the database was not set up with, nothing is migrated, and the error asks for that setup again.",
   )
   .action(async (options: { status: boolean; dryRun: boolean; json: boolean }) => {
     const { readMigrateUrl } = await import("../config.ts");

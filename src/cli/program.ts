@@ -12,7 +12,7 @@ import { rm } from "./client/rm.ts";
 import { run } from "./client/run.ts";
 import { revoke, rotate, set } from "./client/set.ts";
 import { whoami } from "./client/whoami.ts";
-import { examples, helpWidth } from "./command.ts";
+import { examples, fitted, helpWidth } from "./command.ts";
 import { db } from "./db.ts";
 import { handover } from "./handover.ts";
 import { help } from "./help.ts";
@@ -61,6 +61,8 @@ export const program = new Command("keyrow")
   // Errors are printed in one place, `report.ts`.
   .configureOutput({
     outputError: () => undefined,
+    writeOut: (help) => process.stdout.write(fitted(help, helpWidth(process.stdout))),
+    writeErr: (help) => process.stderr.write(fitted(help, helpWidth(process.stderr))),
     getOutHelpWidth: () => helpWidth(process.stdout),
     getErrHelpWidth: () => helpWidth(process.stderr),
   })
@@ -77,7 +79,17 @@ export const program = new Command("keyrow")
   )
   .addHelpText("after", "\nExit codes: 0 done, 1 error, 2 usage, 3 not found, 4 not allowed, 5 unavailable.");
 
+function add(one: Command, to: Command): void {
+  one.copyInheritedSettings(to);
+  // Whose help it is that an error points to.
+  const help = `keyrow ${to === program ? "" : `${to.name()} `}${one.name()} --help`;
+  one.exitOverride((error) => {
+    throw Object.assign(error, { help });
+  });
+  for (const sub of one.commands) add(sub, one);
+}
+
 for (const one of commands) {
-  program.addCommand(one.copyInheritedSettings(program));
-  for (const sub of one.commands) sub.copyInheritedSettings(program);
+  add(one, program);
+  program.addCommand(one);
 }

@@ -67,8 +67,8 @@ async function toldOf(error: unknown): Promise<Told> {
     : { error: new KeyrowError("INTERNAL", { message, hint }), details: [] };
 }
 
-function usageOf({ message: text }: CommanderError): KeyrowError {
-  const [, message = "", hint = "See `keyrow --help`."] =
+function usageOf({ message: text, help = "keyrow --help" }: CommanderError & { help?: string }): KeyrowError {
+  const [, message = "", hint = `See \`${help}\`.`] =
     /^(?:error: )?(.*?)(?:\n\((Did you mean .*)\))?$/s.exec(text) ?? [];
   return new KeyrowError("USAGE", { message: withoutValues(message), hint });
 }

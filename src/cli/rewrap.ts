@@ -35,7 +35,7 @@ export const rewrap = command(
   )
   .addHelpText(
     "after",
-    "\nEach value is opened in its new form before the old one is dropped; within OpenBao it never leaves it. Whoever\nchanges a row meanwhile wins. Rows whose value does not open, or whose key is not here, stay as they are, and make the\nexit code 1.\nThe database is that of WORKER_DATABASE_URL, as keyrow_worker, or the embedded one; the keys are the servers'.",
+    "\nEach value is opened in its new form before the old one is dropped; within OpenBao it never leaves it. Whoever changes a row meanwhile wins. Rows whose value does not open, or whose key is not here, stay as they are, and make the exit code 1.\nThe database is that of WORKER_DATABASE_URL, as keyrow_worker, or the embedded one; the keys are the servers'.",
   )
   .action(async (given: Options) => {
     const { readConfig } = await import("../config.ts");

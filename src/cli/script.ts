@@ -73,7 +73,7 @@ function ofWorkspace(it: Command): Command {
 
 /** What every help of such a command ends with. */
 export const SERVER_HELP =
-  "\nServer and token are those of KEYROW_URL and KEYROW_TOKEN or, where those are unset, of `keyrow login`.\nExit codes: 0 done, 1 error, 2 usage, 3 not found, 4 not allowed, 5 unavailable. With --json an error is JSON, too.";
+  "\nServer and token are those of KEYROW_URL and KEYROW_TOKEN, else those of `keyrow login`.\nExit codes: 0 done, 1 error, 2 usage, 3 not found, 4 not allowed, 5 unavailable.\nWith --json an error is JSON, too.";
 
 /** The client of a command, and the workspace that it names. */
 export async function open(options: ScriptOptions) {

@@ -1,4 +1,5 @@
 import { defaultOf, type SettingName, settings } from "../settings.ts";
+import { wrap } from "./command.ts";
 
 const INTRODUCTION =
   "Settings are environment variables, read once, at the start. A setting that is malformed, empty or unknown (any other KEYROW_... or JWT_...) stops it.";
@@ -20,14 +21,4 @@ function describeDefault(name: SettingName): string {
   const server = defaultOf(name, "server");
   if (embedded === undefined) return "";
   return embedded === server ? `  (${embedded})` : `  (${embedded}; ${server} where not embedded)`;
-}
-
-function wrap(text: string, width: number): string[] {
-  const lines: string[] = [];
-  for (const word of text.split(" ")) {
-    const last = lines.at(-1);
-    if (last !== undefined && last.length + 1 + word.length <= width) lines[lines.length - 1] = `${last} ${word}`;
-    else lines.push(word);
-  }
-  return lines;
 }

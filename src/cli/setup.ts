@@ -19,7 +19,7 @@ export const setup = command(
   )
   .addHelpText(
     "after",
-    "\nIt runs on PostgreSQL 15 to 18, by the owner of the database, a login with CREATEROLE, and may be\nrun again: after an update of Keyrow, the same admin does so where `keyrow migrate` asks for it.",
+    "\nIt runs on PostgreSQL 15 to 18, by the owner of the database, a login with CREATEROLE, and may be run again: after an update of Keyrow, the same admin does so where `keyrow migrate` asks for it.",
   )
   .action(async ({ print, withFoundation }: { print?: boolean; withFoundation: boolean }) => {
     if (!print) {

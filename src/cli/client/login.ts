@@ -17,7 +17,7 @@ export const login = scriptCommand(
   )
   .addHelpText(
     "after",
-    "\nThe server is asked whose token it is before anything is kept: in $XDG_CONFIG_HOME/keyrow/login.json (else\n~/.config, on Windows %APPDATA%), which only you can read. KEYROW_URL and KEYROW_TOKEN go before it.\nExit codes: 0 done, 1 error, 2 usage, 4 the token is not taken, 5 unavailable.",
+    "\nThe server is asked whose token it is before anything is kept: in $XDG_CONFIG_HOME/keyrow/login.json (else ~/.config, on Windows %APPDATA%), which only you can read. KEYROW_URL and KEYROW_TOKEN go before it.\nExit codes: 0 done, 1 error, 2 usage, 4 the token is not taken, 5 unavailable.",
   )
   .action(async (url: string, options: ScriptOptions & { readonly tokenFile?: string }) => {
     const { clientOf } = await import("../../script/connect.ts");

@@ -9,7 +9,7 @@ interface RunOptions extends ConnectOptions, ChoiceOptions {
 
 /** How credentials become variables, for each help that needs it. */
 export const VARIABLES_HELP =
-  '\ngithub/deploy becomes GITHUB_DEPLOY: what is neither letter nor digit is an underscore. A credential of --map has\nthe names given there alone. Where neither option is given, .keyrow.json in the working directory says what to\ntake: { "only": ["github/*"], "map": { "GITHUB_TOKEN": "github/deploy" }, "workspace": "acme" }. Its workspace counts\nwhere none is given. Its patterns name their provider.\nA pattern skips what is revoked; all are revealed by one request, on the record. A variable that tells programs what to\ndo, as NODE_OPTIONS or GIT_SSH_COMMAND, is taken where --map names it, and refused otherwise.';
+  '\ngithub/deploy becomes GITHUB_DEPLOY: what is neither letter nor digit is an underscore. A credential of --map has the names given there alone. Where neither option is given, .keyrow.json in the working directory says what to take: { "only": ["github/*"], "map": { "GITHUB_TOKEN": "github/deploy" }, "workspace": "acme" }. Its workspace counts where none is given. Its patterns name their provider.\nA pattern skips what is revoked; all are revealed by one request, on the record. A variable that tells programs what to do, as NODE_OPTIONS or GIT_SSH_COMMAND, is taken where --map names it, and refused otherwise.';
 
 /** `keyrow run`: a command with credentials in its environment. */
 export const run = unprinted(
@@ -29,7 +29,7 @@ export const run = unprinted(
   .addHelpText("after", VARIABLES_HELP)
   .addHelpText(
     "after",
-    "\nSignals go to the command, and its exit code is that of `keyrow run`: 128 and the signal's number where one ended it,\n127 where there is no such command, 126 where it can't be run. It starts only when every credential is there, and only\n--map replaces a variable that is set already.",
+    "\nSignals go to the command, and its exit code is that of `keyrow run`: 128 and the signal's number where one ended it, 127 where there is no such command, 126 where it can't be run. It starts only when every credential is there, and only --map replaces a variable that is set already.",
   )
   .addHelpText("after", SERVER_HELP)
   .action(async (words: string[], options: RunOptions) => {

@@ -11,7 +11,7 @@ interface SetOptions extends ScriptOptions {
 }
 
 const VALUE_HELP =
-  "\nOn a terminal it asks for one line, hidden; else the value is standard input or the file, less one newline at its\nend unless --exact is given. A value has 1 byte to 64 KiB of UTF-8.";
+  "\nOn a terminal it asks for one line, hidden; else the value is standard input or the file, less one newline at its end unless --exact is given. A value has 1 byte to 64 KiB of UTF-8.";
 
 /** `keyrow set`: a credential and its value, whether it exists or not. */
 export const set = oneCredentialCommand(
