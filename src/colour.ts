@@ -13,3 +13,8 @@ export function coloured(
   if (!stream.isTTY || NO_COLOR || !stream.hasColors()) return text;
   return styleText(format, text, { validateStream: false });
 }
+
+/** Lets NO_COLOR go before FORCE_COLOR where a package gives colours by Node's own rule. */
+export function preferNoColour(env: NodeJS.ProcessEnv = process.env): void {
+  if (env.NO_COLOR) delete env.FORCE_COLOR;
+}

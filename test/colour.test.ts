@@ -18,6 +18,14 @@ onTerminal("on a terminal there is colour, and none where NO_COLOR is set, whate
   t.is(await shown({ TERM: "dumb" }), plain);
 });
 
+onTerminal("so has the prompt for a value", async (t) => {
+  const env = { ...colours, KEYROW_URL: "http://127.0.0.1:1", KEYROW_TOKEN: "t" };
+  const asked = async (more: object) => (await typeInto(["set", "p/n"], { ...env, ...more }, "Value", "\u0003")).shown;
+  // Where the cursor goes is no colour.
+  t.true((await asked({})).includes("\u001b[1mValue"));
+  t.false((await asked({ NO_COLOR: "1", FORCE_COLOR: "1" })).includes("\u001b[1m"));
+});
+
 test("elsewhere there is no colour, whatever FORCE_COLOR says", async (t) => {
   const cli = new URL("../src/cli.ts", import.meta.url).pathname;
   const options = { env: { FORCE_COLOR: "1", TERM: "xterm-256color" }, extendEnv: false, reject: false };

@@ -16,7 +16,9 @@ export function answeredError(
   const known = typeof code === "string" && Object.hasOwn(catalogue, code) ? (code as ErrorCode) : "INTERNAL";
   const text = typeof message === "string" ? message : catalogue[known].message;
   return new KeyrowError(known, {
-    message: cut(about === "" ? text : `${about}: ${text}`),
+    message: cut(
+      about === "" ? text : `${about}: ${text.replace(/^[A-Z](?=[a-z ])/, (letter) => letter.toLowerCase())}`,
+    ),
     ...(typeof hint === "string" && { hint: cut(hint) }),
     ...(status !== undefined && { status }),
   });

@@ -5,12 +5,13 @@ const at = (time: string | null) => minute(time === null ? null : new Date(time)
 
 const columns: ReadonlyArray<Column<Credential>> = [
   ["CREDENTIAL", ({ provider, name }) => `${provider}/${name}`],
-  ["WORKSPACE", ({ workspaceId }) => workspaceId ?? "-"],
   ["TYPE", ({ type }) => type],
   ["VALUE", ({ maskedValue }) => maskedValue ?? "-"],
   ["ACTIVE", ({ isActive }) => (isActive ? "yes" : "no")],
   ["EXPIRES", ({ expiresAt }) => at(expiresAt)],
   ["LAST USED", ({ lastUsedAt }) => at(lastUsedAt)],
+  // The widest, which most are without: the others stand below one another on a narrow terminal, too.
+  ["WORKSPACE", ({ workspaceId }) => workspaceId ?? "-"],
 ];
 
 /** Credentials as lines of text, a head first; times are UTC, to the minute. */

@@ -1,6 +1,7 @@
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { decodeValue } from "../cipher/local.ts";
+import { preferNoColour } from "../colour.ts";
 import { KeyrowError } from "../errors.ts";
 import { MAX_VALUE_BYTES } from "../limits.ts";
 import { isPrintable } from "../printable.ts";
@@ -87,6 +88,7 @@ export function askValue(title: string): Promise<string | undefined> {
 
 /** Asks for anything secret on the terminal; undefined where the person broke off. */
 export async function askHidden(message: string): Promise<string | undefined> {
+  preferNoColour();
   const { default: password } = await import("@inquirer/password");
   // Ctrl-D closes the terminal's reader, and the prompt would wait for a line that never comes.
   const closed = new AbortController();

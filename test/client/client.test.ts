@@ -73,7 +73,7 @@ test("a credential lives: set, described, revealed, rotated, revoked, removed", 
   t.false((await client.revoke("github/deploy/prod")).isActive);
   const revoked = await failure(client.get("github/deploy/prod"));
   t.is(revoked.code, "CREDENTIAL_REVOKED");
-  t.regex(revoked.message, /^github\/deploy\/prod: /);
+  t.regex(revoked.message, /^github\/deploy\/prod: this credential is revoked\./);
   t.is(await client.remove("github/deploy/prod"), credential.id);
   t.is((await failure(client.get("github/deploy/prod"))).code, "NOT_FOUND");
   t.is((await failure(client.describe(credential.id))).code, "NOT_FOUND");

@@ -54,7 +54,7 @@ test("whoami, set, get, describe, list, rotate, revoke and rm go through the lif
   t.regex(described, /^expires {6}2999-01-01T00:00Z$/m);
   const credential = JSON.parse((await as(["describe", "github/deploy", "--json"])).stdout);
   t.like(credential, { type: "API_KEY", scope: "USER", isActive: true });
-  t.regex((await as(["list"])).stdout, /^CREDENTIAL +WORKSPACE +TYPE .*\ngithub\/deploy +- +API_KEY .*\n$/);
+  t.regex((await as(["list"])).stdout, /^CREDENTIAL +TYPE .* WORKSPACE *\ngithub\/deploy +API_KEY .* - *\n$/);
   t.deepEqual(JSON.parse((await as(["list", "--json"])).stdout), [
     JSON.parse((await as(["describe", credential.id, "--json"])).stdout),
   ]);

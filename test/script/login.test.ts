@@ -56,6 +56,9 @@ test("a token is read from a file, and one that the server does not take is not 
   t.like(await keyrow(["login", server.url], { env, input: "nonsense" }), { stdout: "", exitCode: 4 });
   t.false(existsSync(kept));
   t.like(await keyrow(["login", server.url, token], { env }), { exitCode: 2 }, "never an argument");
+  for (const address of ["nowhere", "http://keyrow.example.com"]) {
+    t.like(await keyrow(["login", address], { env, input: token }), { stdout: "", exitCode: 2 }, address);
+  }
   const { stderr } = await keyrow(["login", server.url, token], { env });
   t.false(stderr.includes(token));
   t.like(await keyrow(["login", server.url, "--token-file", join(home, "token")], { env }), { exitCode: 0 });

@@ -1,3 +1,4 @@
+import { KeyrowError } from "../../errors.ts";
 import { end, examples, print } from "../command.ts";
 import { type ScriptOptions, scriptCommand } from "../script.ts";
 
@@ -24,7 +25,9 @@ export const login = scriptCommand(
     const { storeLogin } = await import("../../script/login.ts");
     const unchecked = { url, token: "", allowHttp: options.allowHttp === true };
     // An address that can't be used is told before anybody types a token.
-    await clientOf(unchecked, options);
+    await clientOf(unchecked, options).catch(({ message, hint = "" }: KeyrowError) => {
+      throw new KeyrowError("USAGE", { message, hint });
+    });
     const token = await readToken(options.tokenFile);
     if (token === undefined) return end("nothing was kept", 130);
     const kept = { ...unchecked, token };
@@ -40,7 +43,6 @@ async function readToken(file: string | undefined): Promise<string | undefined> 
   const asked = file === undefined && process.stdin.isTTY;
   const token = asked ? await askHidden("Token") : await readValue(await openFile(file ?? "-"));
   if (token === undefined || /^[\x21-\x7e]+$/.test(token.trim())) return token?.trim();
-  const { KeyrowError } = await import("../../errors.ts");
   throw new KeyrowError("USAGE", {
     message: "That is no token.",
     hint: "A token is one word, as `keyrow token` prints it.",
