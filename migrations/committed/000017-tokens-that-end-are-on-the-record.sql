@@ -1,5 +1,5 @@
---! Previous: sha1:34b392a44e14fdd9dcff77d7284b0cf2f1d98d59
---! Hash: sha1:cd65f1f2f49744629177df75562b5286f8abbd9a
+--! Previous: sha1:178c860bf2f7ad0c4d674211aa965a337e61a1e5
+--! Hash: sha1:0d4f7e0451d0e8fa6b651c72f3747e6d31130ee2
 --! Message: tokens that end are on the record
 
 --! split: 1-current.sql
