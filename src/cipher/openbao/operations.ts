@@ -75,16 +75,20 @@ export async function eachHeld(
 
 /** The states of the items' keys, asked about anew where they are not as they should be. */
 async function statesOf(key: UsableKey, place: TransitKey, items: readonly Bound[]): Promise<KeyState[]> {
-  const states = (versions: Versions) => items.map((item) => stateOf(place, item, versions));
-  const known = states(await key.versions(Number.NEGATIVE_INFINITY));
+  const known = statesIn(await key.versions(Number.NEGATIVE_INFINITY), place, items);
   if (known.every((state) => state === "held" || state === "missing")) return known;
-  return states(await key.versions(performance.now()));
+  return statesIn(await key.versions(performance.now()), place, items);
 }
 
 /** `missing` also where a ciphertext is of another version than its key id. */
-function stateOf(place: TransitKey, { keyId, encrypted }: Bound, versions: Versions): KeyState {
-  const version = parse(encrypted)?.version;
-  return version !== undefined && version === versionOf(place, keyId) ? versions.state(keyId) : "missing";
+function statesIn(versions: Versions, place: TransitKey, items: readonly Bound[]): KeyState[] {
+  // Most items are of one key.
+  const seen = new Map<string, { readonly version: number | undefined; readonly state: KeyState }>();
+  return items.map(({ keyId, encrypted }) => {
+    const key = seen.get(keyId) ?? { version: versionOf(place, keyId), state: versions.state(keyId) };
+    seen.set(keyId, key);
+    return key.version !== undefined && key.version === parse(encrypted)?.version ? key.state : "missing";
+  });
 }
 
 /**
