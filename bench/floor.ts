@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import pg from "pg";
 import { CLIENTS, closedLoop, type Sample } from "./load.ts";
 import { type OperationName, operations, type Person, type Task } from "./operations.ts";
-import { settingsOf, transact } from "./transactions.ts";
+import { run, settingsOf } from "./transactions.ts";
 
 /** What the floor is told to do; `people` are one a connection. */
 export interface Order {
@@ -38,13 +38,13 @@ process.on("disconnect", () => process.exit());
 
 async function perform(client: pg.Client, { userId }: Person, task: Task): Promise<void> {
   const settings = settingsOf({ userId, expiresAt: 0 });
-  if (task.operation === "list-50") return void (await transact(client, settings, "list"));
+  if (task.operation === "list-50") return void (await run(client, settings, "list"));
   if (task.operation === "create") {
     const columns = [task.name, randomUUID(), userId, sealed, "local:20260101-00000001", "ghp_*****abcd"];
-    return void (await transact(client, settings, "create", columns));
+    return void (await run(client, settings, "create", columns));
   }
   const rows = await (task.operation === "reveal-one"
-    ? transact<{ id: string }>(client, settings, "one", [task.id])
-    : transact<{ id: string }>(client, settings, "many"));
-  await transact(client, settings, "reveal", [rows.map(({ id }) => id)]);
+    ? run<{ id: string }>(client, settings, "one", [task.id])
+    : run<{ id: string }>(client, settings, "many"));
+  await run(client, settings, "reveal", [rows.map(({ id }) => id)]);
 }

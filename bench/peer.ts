@@ -17,7 +17,7 @@ import { interruption } from "../src/signals.ts";
 import { type Claims, claimsFor, createVerifier, issuerOf } from "../src/token.ts";
 import { createToucher } from "../src/touch.ts";
 import type { Task } from "./operations.ts";
-import { settingsOf, transact } from "./transactions.ts";
+import { run, settingsOf } from "./transactions.ts";
 
 interface Row extends pg.QueryResultRow {
   readonly id: string;
@@ -90,16 +90,16 @@ async function perform(client: pg.PoolClient, claims: Claims, task: Task): Promi
   const settings = settingsOf(claims);
   switch (task.operation) {
     case "reveal-one": {
-      const rows = await transact<Row>(client, settings, "one", [task.id]);
+      const rows = await run<Row>(client, settings, "one", [task.id]);
       const [userCredential] = await withValues(client, claims, settings, rows);
       return { userCredential };
     }
     case "reveal-50": {
-      const rows = await transact<Row>(client, settings, "many");
+      const rows = await run<Row>(client, settings, "many");
       return { userCredentials: { nodes: await withValues(client, claims, settings, rows) } };
     }
     case "list-50": {
-      const rows = await transact<Row>(client, settings, "list");
+      const rows = await run<Row>(client, settings, "list");
       return { userCredentials: { nodes: rows.map(listed) } };
     }
     case "create":
@@ -109,7 +109,7 @@ async function perform(client: pg.PoolClient, claims: Claims, task: Task): Promi
 
 /** Opens the values of rows, once the transaction that records their reveal is committed. */
 async function withValues(client: pg.PoolClient, { userId }: Claims, settings: string, rows: readonly Row[]) {
-  const revealed = await transact<Revealed>(client, settings, "reveal", [rows.map(({ id }) => id)]);
+  const revealed = await run<Revealed>(client, settings, "reveal", [rows.map(({ id }) => id)]);
   const open = revealed.filter((row) => row.recorded && (row.scope === "WORKSPACE" || row.user_id === userId));
   const opened = await cipher.open(
     open.map((row) => ({ context: contextOf(row), encrypted: row.encrypted_value, keyId: row.key_id })),
@@ -137,7 +137,7 @@ async function create(client: pg.PoolClient, { userId }: Claims, settings: strin
   const context = contextOf({ id, scope: "USER", user_id: userId, workspace_id: null });
   const [sealed] = await cipher.seal([{ context, value }]);
   const columns = [name, id, userId, sealed?.encrypted, sealed?.keyId, maskValue(value)];
-  const [row] = await transact<Row>(client, settings, "create", columns);
+  const [row] = await run<Row>(client, settings, "create", columns);
   if (row === undefined) throw new Error("nothing was created");
   return {
     id: row.id,

@@ -3,6 +3,7 @@ import type pg from "pg";
 import { readConfig } from "../src/config.ts";
 import { createSession } from "../src/session.ts";
 import type { Claims } from "../src/token.ts";
+import { transact } from "../src/transaction.ts";
 import { MANY, made } from "./operations.ts";
 
 // The transactions that Keyrow runs for the measured operations, in the same SQL and by hand, each in one write.
@@ -11,8 +12,7 @@ const date = (column: string) => `to_char(${column}, 'YYYY-MM-DD"T"HH24:MI:SS.US
 const page = `from public.user_credentials order by created_at desc, id desc limit ${MANY}`;
 
 /** The statements, each prepared once a connection. */
-export const statements = {
-  settings: "select set_config(el->>0, el->>1, true) from json_array_elements($1::json) el",
+const statements = {
   one: "select id, provider, name from public.user_credentials where id = $1",
   many: `select id, provider, name ${page}`,
   list: `select id, provider, name, type, scope, masked_value, is_active, ${date("expires_at")}, ${date("created_at")} ${page}`,
@@ -30,26 +30,13 @@ export function settingsOf(claims: Claims): string {
   return JSON.stringify(Object.entries(session(claims, randomUUID())));
 }
 
-/** Runs one statement in a transaction of its own: begin, settings, statement and commit leave in one write. */
-export async function transact<Row extends pg.QueryResultRow>(
+/** Runs one statement in a transaction of its own: settings and statement leave in one write. */
+export async function run<Row extends pg.QueryResultRow>(
   client: pg.ClientBase,
   settings: string,
   name: keyof typeof statements,
   values: readonly unknown[] = [],
 ): Promise<Row[]> {
-  const { stream } = (client as pg.PoolClient).connection;
-  stream.cork();
-  const steps = [
-    client.query("begin read write"),
-    client.query({ name: "settings", text: statements.settings, values: [settings] }),
-    client.query<Row>({ name, text: statements[name], values: [...values] }),
-    client.query("commit"),
-  ] as const;
-  stream.uncork();
-  const [began, set, result, committed] = await Promise.allSettled(steps);
-  for (const step of [began, set, result, committed]) if (step.status === "rejected") throw step.reason;
-  // After an error PostgreSQL answers `commit` with the tag ROLLBACK and no error: nothing may be opened then.
-  if ((committed as PromiseFulfilledResult<pg.QueryResult>).value.command !== "COMMIT")
-    throw new Error("not committed");
-  return (result as PromiseFulfilledResult<pg.QueryResult<Row>>).value.rows;
+  const { rows } = await transact(client, settings, { name, text: statements[name], values: [...values] });
+  return rows;
 }

@@ -1,5 +1,4 @@
 import pg from "pg";
-import { awaitSign } from "./database.ts";
 
 // What pg's query has besides, and its types don't say.
 interface Connection {
@@ -55,15 +54,17 @@ export class Transaction extends Query {
   }
 }
 
-/** Runs a query in a transaction of its own with these settings: one write, and one round trip. */
+/**
+ * Runs a query in a transaction of its own with these settings: one write, and one round trip. `onSign` is called when
+ * PostgreSQL has answered something, which it does at once.
+ */
 export async function transact(
-  pool: pg.Pool,
-  client: pg.PoolClient,
+  client: pg.ClientBase,
   settings: string,
   config: pg.QueryConfig,
+  onSign: () => void = () => undefined,
 ): Promise<pg.QueryResult> {
-  const { stream } = client.connection;
-  const onSign = awaitSign(pool, client);
+  const { stream } = (client as pg.PoolClient).connection;
   stream.cork();
   const prepared = isPrepared.has(client) ? undefined : client.query(prepareSettings);
   isPrepared.add(client);
@@ -81,11 +82,11 @@ export async function transact(
 }
 
 /** Does all that `transact` does, and takes it back. */
-export async function tryOut(...[pool, client, ...query]: Parameters<typeof transact>): Promise<pg.QueryResult> {
-  const { stream } = client.connection;
+export async function tryOut(...[client, ...query]: Parameters<typeof transact>): Promise<pg.QueryResult> {
+  const { stream } = (client as pg.PoolClient).connection;
   stream.cork();
   // Within a transaction that was begun, the Sync ends none.
-  const steps = [client.query("begin"), transact(pool, client, ...query), client.query("rollback")] as const;
+  const steps = [client.query("begin"), transact(client, ...query), client.query("rollback")] as const;
   stream.uncork();
   const [begun, tried, ended] = await Promise.allSettled(steps);
   for (const step of [begun, tried, ended]) if (step.status === "rejected") throw step.reason;

@@ -2,7 +2,7 @@ import pg from "pg";
 import type { PgClient, PgClientQuery, PgClientResult, WithPgClient } from "postgraphile/@dataplan/pg";
 import { tooLarge } from "./bounded-json.ts";
 import { checkBudget, type Settings, spend } from "./budget.ts";
-import { connect, isAlive } from "./database.ts";
+import { awaitSign, connect, isAlive } from "./database.ts";
 import { KeyrowError } from "./errors.ts";
 import { MAX_RESULT_CHARACTERS } from "./limits.ts";
 import { KEYROW_CLAIM } from "./settings/database.ts";
@@ -115,9 +115,11 @@ function transactional(pool: pg.Pool, client: pg.PoolClient, settings: Settings)
     checkBudget(settings);
     const run = query.onTrial ? tryOut : transact;
     const arriving = cutBeyond(client.connection.stream, MAX_ANSWER_BYTES);
-    const answer = await run(pool, client, asJson(settings), config(client, query)).catch((error: unknown) => {
-      throw arriving.stop() ? tooLarge() : error;
-    });
+    const answer = await run(client, asJson(settings), config(client, query), awaitSign(pool, client)).catch(
+      (error: unknown) => {
+        throw arriving.stop() ? tooLarge() : error;
+      },
+    );
     if (arriving.stop()) throw tooLarge();
     spend(settings, answer);
     return answer;
