@@ -2,6 +2,8 @@ import pg from "pg";
 
 // What pg's query has besides, and its types don't say.
 interface Connection {
+  /** The texts of what is prepared, by name. */
+  readonly parsedStatements: Readonly<Record<string, string>>;
   bind(message: { statement: string; values: unknown[] }): void;
   execute(message: object): void;
   flush(): void;
@@ -17,9 +19,12 @@ type Answered = (error: Error | null, result: pg.QueryResult) => void;
 const Query = pg.Query as unknown as new (config: Config, values: undefined, answered: Answered) => Query;
 
 const SETTINGS = "keyrow settings";
-const prepareSettings = `prepare "${SETTINGS}" (json) as
-  select from json_array_elements($1) el where set_config(el->>0, el->>1, true) is null`;
-const isPrepared = new WeakSet<pg.ClientBase>();
+// Prepared by setting nothing.
+const prepareSettings = {
+  name: SETTINGS,
+  text: "select from json_array_elements($1::json) el where set_config(el->>0, el->>1, true) is null",
+  values: ["[]"],
+};
 
 /**
  * A query in a transaction of its own, after its settings: names and values, as JSON. All of it is one implicit
@@ -64,10 +69,10 @@ export async function transact(
   config: pg.QueryConfig,
   onSign: () => void = () => undefined,
 ): Promise<pg.QueryResult> {
-  const { stream } = (client as pg.PoolClient).connection;
+  const { stream, parsedStatements } = (client as pg.PoolClient).connection as pg.Connection & Connection;
   stream.cork();
-  const prepared = isPrepared.has(client) ? undefined : client.query(prepareSettings);
-  isPrepared.add(client);
+  // Again, where that failed before.
+  const prepared = SETTINGS in parsedStatements ? undefined : client.query(prepareSettings);
   const answer = new Promise<pg.QueryResult>((resolve, reject) => {
     const answered: Answered = (error, result) => {
       onSign();
@@ -77,6 +82,7 @@ export async function transact(
     client.query(new Transaction(settings, config, onSign, answered));
   });
   stream.uncork();
+  // The first to fail is why.
   const [result] = await Promise.all([answer, prepared]);
   return result;
 }

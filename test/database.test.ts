@@ -248,6 +248,16 @@ test("all connections killed at once under load: each call has its own answer or
   t.true(pool.totalCount <= 5);
 });
 
+test("a connection on which the settings could not be prepared prepares them at its next call", async (t) => {
+  const { pool, rows } = open(t);
+  // A cancelled statement or a lack of memory does the same, once.
+  await pool.query('prepare "keyrow settings" as select');
+  const { rows: before } = await pool.query(pid);
+  await t.throwsAsync(rows("select 1"), { code: "42P05" });
+  await pool.query("deallocate all");
+  t.deepEqual(await rows(pid), before);
+});
+
 test("a named statement is prepared on a hundred names of a connection, and still runs beyond them", async (t) => {
   const { pool, withPgClient } = open(t);
   for (let index = 0; index < 120; index++) {
