@@ -441,6 +441,35 @@ test("a server that was never set up is not migrated, and the hint says what com
   t.regex(stderr, /^error: .* may not become keyrow_owner\nhint: run what `keyrow setup --print` prints first, /);
 });
 
+test("what the admin can't take from everybody is refused, and nothing is set up until somebody else does", async (t) => {
+  const server = await embedded(t);
+  const { stdout: script } = await keyrow(["setup", "--print", "--with-foundation"]);
+  await withConnection(server.url("postgres", "postgres"), (client) =>
+    client.query("create role dba login createrole createdb password 'dba'"),
+  );
+  const as = (login: string, text: string) => withConnection(server.url(login, "app"), (client) => client.query(text));
+  await withConnection(server.url("dba", "postgres"), (client) => client.query("create database app"));
+  // As in a database that was made before PostgreSQL 15.
+  await as("postgres", "alter schema public owner to postgres; grant create on schema public to public");
+  await t.throwsAsync(as("dba", script), { code: "42501", message: /^the schema public belongs to postgres, / });
+  await as("postgres", "alter schema public owner to pg_database_owner");
+  await as("postgres", "alter database app owner to postgres; grant create on database app to dba");
+  await as(
+    "postgres",
+    "grant all on schema public to dba with grant option; revoke create on schema public from public",
+  );
+  await t.throwsAsync(as("dba", script), { code: "42501", message: /^this login does not own the database, / });
+  t.is((await as("postgres", "select from pg_roles where rolname like 'keyrow%'")).rowCount, 0);
+  await as("postgres", "alter database app owner to dba");
+  await as("dba", script);
+  const { rows } = await as(
+    "postgres",
+    `select has_schema_privilege('keyrow_user', 'public', 'create') as creates,
+       has_database_privilege('keyrow_user', current_database(), 'temporary') as temporary`,
+  );
+  t.deepEqual(rows, [{ creates: false, temporary: false }]);
+});
+
 test("without its foundation a database is not migrated, and the error names what is missing", async (t) => {
   const server = await embedded(t);
   const { stdout: script } = await keyrow(["setup", "--print"]);

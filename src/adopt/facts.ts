@@ -93,6 +93,8 @@ export interface Facts {
   readonly migrated: boolean;
   /** Who owns tables here and may not name what is in the schema keyrow. */
   readonly withoutUsage: readonly string[];
+  /** Who owns the schema `public`, where the database's owner may not say who creates in it; else null. */
+  readonly publicOwner: string | null;
   /** Whether everybody may create in `public`, and who owns tables here by that right alone. */
   readonly createdByEverybody: readonly string[];
   readonly tables: readonly Table[];
@@ -230,6 +232,16 @@ const defaults = `
   join pg_namespace n on n.oid = p.pronamespace
   where f.adrelid = to_regclass('public.activity_logs') order by 1, 2, 3`;
 
+const publicOwner = `
+  select pg_get_userbyid(n.nspowner) as name
+  from pg_namespace n, pg_database d
+  where n.nspname = 'public' and d.datname = current_database() and not pg_has_role(d.datdba, n.nspowner, 'USAGE')
+    and (
+      exists (select from aclexplode(n.nspacl) where grantee = 0 and privilege_type = 'CREATE')
+      or not exists (
+        select from pg_roles r
+        where r.rolname = 'keyrow_owner' and has_schema_privilege(r.oid, n.oid, 'create with grant option')))`;
+
 const createdByEverybody = `
   select distinct pg_get_userbyid(c.relowner) as name
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -283,6 +295,7 @@ export async function readFacts(client: pg.ClientBase): Promise<Facts> {
     setUp: it.setUp,
     migrated: it.migrated,
     withoutUsage: await named(withoutUsage),
+    publicOwner: (await named(publicOwner))[0] ?? null,
     createdByEverybody: await named(createdByEverybody),
     tables: await read<Table>(tables, [tableNames]),
     routines: await read<Routine>(routines),

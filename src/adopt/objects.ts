@@ -39,7 +39,7 @@ export function versionFinding(version: number): Finding | undefined {
   };
 }
 
-function serverFindings({ uuidOssp, setUp, createdByEverybody }: Facts): Finding[] {
+function serverFindings({ uuidOssp, setUp, publicOwner, createdByEverybody }: Facts): Finding[] {
   const found: Finding[] = [];
   if (uuidOssp.schema === null && !uuidOssp.available) {
     found.push({
@@ -63,6 +63,14 @@ function serverFindings({ uuidOssp, setUp, createdByEverybody }: Facts): Finding
       severity: "to run",
       what: "Keyrow's roles or its schema are missing.",
       remedy: "the database's owner, with CREATEROLE, runs first of all what `keyrow setup --print` prints",
+    });
+  }
+  if (publicOwner !== null) {
+    found.push({
+      name: "schema.public.owner",
+      severity: "in the way",
+      what: `The schema public belongs to ${shown(publicOwner)}, and the database's owner may not say who creates in it, as the setup does.`,
+      remedy: "a superuser runs, in this database: alter schema public owner to pg_database_owner;",
     });
   }
   if (createdByEverybody.length > 0) {

@@ -94,6 +94,13 @@ const cases: Record<string, Case> = {
     found: { "schema.public": "note" },
     says: /grant create on schema public to app_owner;/,
   },
+  "a schema public that is not the database owner's, as in a database that was made before PostgreSQL 15": {
+    cause: `
+      do $$ begin execute format('alter database %I owner to app_owner', current_database()); end $$;
+      alter schema public owner to postgres; grant create on schema public to public`,
+    found: { "schema.public.owner": "in the way" },
+    says: /belongs to postgres, .*alter schema public owner to pg_database_owner;/,
+  },
   "no users": {
     cause: "alter table users rename to people",
     found: { "table.users": "in the way" },
@@ -503,6 +510,7 @@ test("what can't be caused here is named as well: an older server, and one witho
     migrated: false,
     withoutUsage: [],
     setUp: true,
+    publicOwner: null,
     createdByEverybody: [],
     tables: [],
     routines: [],
