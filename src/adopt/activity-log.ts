@@ -160,9 +160,25 @@ function insertFindings(facts: Facts, table: Table): Finding[] {
   }
   return [
     ...found,
+    ...checkFindings(filled),
     ...sequenceFindings(facts, filled),
     ...defaultFindings(facts, filled),
     ...lookUpFindings(facts, filled),
+  ];
+}
+
+/** What decides about the columns that an entry gives. */
+function checkFindings(filled: readonly Column[]): Finding[] {
+  const checks = [...new Set(filled.flatMap((column) => column.checks))];
+  if (checks.length === 0) return [];
+  return [
+    {
+      name: "log.check",
+      severity: "note",
+      what: `public.activity_logs checks what an entry gives: ${shown(checks)}. Where it refuses one, nothing is changed or revealed.`,
+      remedy:
+        "let it take CREDENTIAL_CREATED, CREDENTIAL_ACCESSED, CREDENTIAL_ROTATED and CREDENTIAL_REVOKED, and CREDENTIAL for what they are about",
+    },
   ];
 }
 
@@ -284,10 +300,31 @@ function unwritten(filled: readonly Column[]): string {
     .join("");
 }
 
+// What their values are called, and how many characters they have at most.
+const uuid = ["a uuid", 36] as const;
+const held: Readonly<Record<string, readonly [what: string, length: number]>> = {
+  userid: uuid,
+  workspaceid: uuid,
+  action: ["CREDENTIAL_ACCESSED", 19],
+  entitytype: ["CREDENTIAL", 10],
+  entityid: uuid,
+  details: ["jsonb", Number.POSITIVE_INFINITY],
+};
+
+/** Whether a column takes such a value whole: a cast to another type raises, or cuts it off. */
+function takes({ name, type }: Column, length: number): boolean {
+  const own = Object.entries(written).find(([title]) => plain(title) === plain(name))?.[1];
+  if (type === own || (own === "jsonb" && type === "json")) return true;
+  const [text, most = length] = /^(?:text|character varying)(?:\((\d+)\))?$/.exec(type) ?? [];
+  return text !== undefined && Number(most) >= length;
+}
+
 function expression(column: Column): string {
   const { name, type, notNull, refers } = column;
   const value = known[plain(name)];
-  if (value === undefined) return toFillIn(`${name}, ${type}`);
+  const [what, length] = held[plain(name)] ?? [];
+  if (value === undefined || length === undefined) return toFillIn(`${name}, ${type}`);
+  if (!takes(column, length)) return toFillIn(`${name}, ${type}, which does not hold ${what}`);
   const target = refers !== null && ["users", "workspaces"].includes(refers.table) ? refers.table : undefined;
   // Who or what an entry is about may be gone by now: this is written by the deletion itself.
   const found = target === undefined ? value : `(select it.id from public.${target} it where it.id = ${value})`;

@@ -12,6 +12,8 @@ export interface Column {
   readonly unique: boolean;
   /** The table that it points to, without `public`, and what happens when the row there goes (`c` cascade, `a` nothing). */
   readonly refers: { readonly table: string; readonly onDelete: string } | null;
+  /** The names of the constraints that check it. */
+  readonly checks: readonly string[];
 }
 
 /** A policy: of which command (`*` is all), and for whom (`public` is everybody). */
@@ -130,6 +132,9 @@ const tables = `
         'type', format_type(a.atttypid, a.atttypmod),
         'notNull', a.attnotnull,
         'filled', a.atthasdef or a.attidentity <> '',
+        'checks', array(
+          select f.conname::text from pg_constraint f
+          where f.conrelid = c.oid and f.contype = 'c' and a.attnum = any (f.conkey) order by 1),
         'unique', exists (
           select from pg_index i
           where i.indrelid = c.oid and i.indisunique and i.indisvalid and i.indimmediate

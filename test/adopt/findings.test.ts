@@ -323,6 +323,11 @@ const cases: Record<string, Case> = {
     found: { "policy.activity_logs.restrictive": "note" },
     says: /binds keyrow_reveal as well, which writes to it/,
   },
+  "a log that checks what an entry gives": {
+    cause: "alter table activity_logs add constraint \"Known sources\" check (source in ('web', 'mail'))",
+    found: { "log.check": "note" },
+    says: /checks what an entry gives: Known sources\. .*let it take CREDENTIAL_CREATED, /,
+  },
   "tables that tokens with limits would read beyond them": {
     cause: "grant select (id) on users to keyrow_user",
     found: { "limits.users": "note" },
@@ -543,6 +548,24 @@ test("a log without a column for what has to be in it is never finished by itsel
   const { copy } = await inCopy({ cause, found: {}, says: /./ });
   const { sql } = await checkAdoption(server.url("app_owner", copy), "app.user_id");
   t.regex(sql.after, /\/\* fill in: a column for user_id: public\.current_user_id\(\) \*\//);
+});
+
+test("what a column of the log does not hold is left to fill in: no cast that raises or cuts off stands in the skeleton", async (t) => {
+  const cause = `
+    alter table activity_logs drop column entity_id; alter table activity_logs add entity_id bigint;
+    create type kind as enum ('LOGIN'); alter table activity_logs drop column entity_type; alter table activity_logs add entity_type kind;
+    alter table activity_logs alter action type varchar(18), alter details drop default, alter details type text;
+    alter table activity_logs drop column workspace_id cascade; alter table activity_logs add workspace_id varchar(36)`;
+  const { copy } = await inCopy({ cause, found: {}, says: /./ });
+  const { sql } = await checkAdoption(server.url("app_owner", copy), "app.user_id");
+  for (const left of [
+    "entity_id, bigint, which does not hold a uuid",
+    "entity_type, public?kind, which does not hold CREDENTIAL",
+    "action, character varying(18), which does not hold CREDENTIAL_ACCESSED",
+  ])
+    t.true(sql.after.includes(`/* fill in: ${left} */ null`), sql.after);
+  t.true(sql.after.includes("(entry.workspace_id)::character varying(36)"));
+  t.regex(sql.after, /\(entry\.details [^;]*\)::text/);
 });
 
 test("an entry can be written where the check finds no right missing: with a serial and an identity", async (t) => {
