@@ -207,6 +207,25 @@ test("a filter that fails loudly never meets a row that a policy hides", async (
   });
 });
 
+test("what binds a request binds a login that gives its role back within the statement", async (t) => {
+  const vault = `vault:v1:${"A".repeat(40)}`;
+  const refused: Array<[set: string, code: string]> = [
+    [`encrypted_value = '${vault}', key_id = 'legacy'`, "42501"],
+    ["description = repeat('x', 16385)", "54000"],
+    ["name = ''", "23514"],
+  ];
+  await inWorld(pool, async (s) => {
+    for (const role of ["none", "keyrow_anonymous"]) {
+      // Once the policies have let the row in, and before its triggers.
+      const given = `provider = provider || left(set_config('role', '${role}', true), 0) where id = '${ids.USER}'`;
+      for (const [set, code] of refused) {
+        t.is(await s.try(ana, `update public.user_credentials set ${set}, ${given}`), code, `${role}: ${set}`);
+      }
+      t.is(await s.try(ana, `update public.user_credentials set description = 'x', ${given}`), 1, role);
+    }
+  });
+});
+
 test("a cursor of one user's shows another nothing once their transaction is over", async (t) => {
   const client = await database.pool("keyrow_authenticator").connect();
   try {
