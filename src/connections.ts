@@ -1,7 +1,8 @@
-import { type IncomingMessage, METHODS, type Server } from "node:http";
+import { type IncomingMessage, METHODS, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { catalogue, type ErrorCode } from "./errors.ts";
+import { MAX_UNANSWERED } from "./limits.ts";
 import { readOn } from "./read-on.ts";
 
 // How long a connection beyond the limit may stay silent before it is closed without an answer.
@@ -25,6 +26,22 @@ export function limitConnections(server: Server, limit: number): (request: Incom
     socket.setTimeout(SILENT_MS, () => socket.destroy());
   });
   return ({ socket }) => beyond.has(socket);
+}
+
+const unanswered = new WeakMap<Socket, number>();
+
+/**
+ * Cuts a connection off where more requests wait on it for their answers than may, and tells so: thousands fit into what
+ * is read at once, and are all begun before anybody else is served.
+ */
+export function isCutAsFlood({ socket }: IncomingMessage, response: ServerResponse): boolean {
+  const others = unanswered.get(socket) ?? 0;
+  if (others >= MAX_UNANSWERED) socket.destroy();
+  // What was read with it comes all the same.
+  if (socket.destroyed) return true;
+  unanswered.set(socket, others + 1);
+  response.once("close", () => unanswered.set(socket, (unanswered.get(socket) ?? 1) - 1));
+  return false;
 }
 
 type Refusal = readonly [status: string, code: ErrorCode, message: string];

@@ -17,7 +17,7 @@ export interface GraphQLParts {
   readonly execute: GraphQLExecutor;
   /** How many requests of one user, and of all, run at once. */
   readonly turns: Turns;
-  /** How many requests with the tokens of one subject, and of all, ask at once who that is. */
+  /** How many requests with the tokens of one subject, and of all, ask at once who that is, and whether a token still is one. */
   readonly askTurns: Turns;
   readonly loopTurn: LoopTurn;
   /** Throws UNAUTHENTICATED; UNAVAILABLE where the keys for it can't be fetched. */
@@ -52,7 +52,8 @@ export async function serveGraphQL(
   }
   const asked = await takeTurn(parts.askTurns, `${bearer.issuer.name} ${bearer.subject}`, log);
   if (typeof asked !== "function") return asked;
-  const claims = await parts.identify(bearer, log).finally(asked);
+  // Before a turn: a token that was revoked takes none of its user's.
+  const claims = await whoAsks(parts, bearer, requestId, log).finally(asked);
   // Several subjects may be one user, who has one share. A turn comes before the body: those that wait would fill the memory.
   const giveBack = await takeTurn(parts.turns, claims.userId, log);
   if (typeof giveBack !== "function") return giveBack;
@@ -65,6 +66,12 @@ export async function serveGraphQL(
     giveBack();
     throw error;
   }
+}
+
+async function whoAsks(parts: GraphQLParts, bearer: Bearer, requestId: string, log: Log): Promise<Claims> {
+  const claims = await parts.identify(bearer, log);
+  await parts.checkLiveness(claims, requestId);
+  return claims;
 }
 
 function toAnswer(executed: GraphQLAnswer, type: string, mostBytes: number, log: Log): Answer {
@@ -87,7 +94,6 @@ async function run(
   log: Log,
 ): Promise<GraphQLAnswer> {
   const body = graphqlRequest(await readJsonBody(request, parts.limits.bodyBytes, parts.loopTurn));
-  await parts.checkLiveness(claims, requestId);
   if (bearer.issuer.subjects === "uuid" && claims.bearer !== "machine") await parts.provision?.(claims, requestId);
   return parts.execute(body, claims, requestId, log);
 }

@@ -40,6 +40,9 @@ export interface DocumentLimits {
 /** The most bytes that the target and headers of a request may have: a token much too long comes so far that it is refused as one. */
 export const MAX_HEAD_BYTES = 160 * 1024;
 
+/** How many requests of one connection wait for their answers: HTTP lets a caller send them without waiting. */
+export const MAX_UNANSWERED = 10;
+
 /** The most bytes of UTF-8 that a credential's value may have. */
 export const MAX_VALUE_BYTES = 64 * 1024;
 

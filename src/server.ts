@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { type Answer, failure, headersOf, isEnding, notAllowed, refused, send } from "./answer.ts";
 import type { BreakerState } from "./cipher/breaker.ts";
-import { answerMalformed, limitConnections } from "./connections.ts";
+import { answerMalformed, isCutAsFlood, limitConnections } from "./connections.ts";
 import { type Cors, isPreflight } from "./cors.ts";
 import { KeyrowError } from "./errors.ts";
 import type { Page } from "./graphiql.ts";
@@ -40,10 +40,11 @@ const securityHeaders = {
 /** Makes the HTTP server; it listens where it is told to. */
 export function createHttpServer(parts: ServerParts): Server {
   const { limits, cors, metrics } = parts;
+  const readiness = shared(() => statesOf(parts.checks));
   const routes: Readonly<Record<string, Methods>> = {
     "/graphql": { POST: (request, id, log) => serveGraphQL(parts, request, id, log) },
     "/healthz": { GET: async () => ({ status: 200, body: { status: "ok" } }) },
-    "/readyz": { GET: (_request, _id, log) => serveReadiness(parts, log) },
+    "/readyz": { GET: async (_request, _id, log) => serveReadiness(parts, await readiness(), log) },
     ...(metrics && { "/metrics": { GET: () => serveMetrics(metrics) } }),
   };
   const server = createServer({
@@ -56,7 +57,7 @@ export function createHttpServer(parts: ServerParts): Server {
     maxHeaderSize: MAX_HEAD_BYTES,
   });
   const respond = async (request: IncomingMessage, response: ServerResponse, expectationMet: boolean) => {
-    if (isEnding(request)) return;
+    if (isEnding(request) || isCutAsFlood(request, response)) return;
     const requestId = idOf(request);
     const hosts = request.headersDistinct.host ?? [];
     toOriginForm(request);
@@ -183,13 +184,35 @@ function tooManyConnections(log: Log): Answer {
   return { ...failure(busy, log), headers: { ...headersOf(503), connection: "close" } };
 }
 
-async function serveReadiness(parts: ServerParts, log: Log): Promise<Answer> {
-  const names = Object.keys(parts.checks);
-  const outcomes = await Promise.allSettled(names.map((name) => parts.checks[name]?.()));
-  const states = Object.fromEntries(
-    names.map((name, i) => [name, outcomes[i]?.status === "fulfilled" ? "ok" : "unavailable"]),
-  );
-  const ready = outcomes.every(({ status }) => status === "fulfilled");
+/** Lets whoever asks while an answer is under way have that one: nobody asks for a token, and the database is asked. */
+function shared<T>(ask: () => Promise<T>): () => Promise<T> {
+  let underWay: Promise<T> | undefined;
+  return () => {
+    underWay ??= ask().finally(() => {
+      underWay = undefined;
+    });
+    return underWay;
+  };
+}
+
+/** What is ready, by name. */
+async function statesOf(checks: ServerParts["checks"]): Promise<Readonly<Record<string, "ok" | "unavailable">>> {
+  const states = Object.entries(checks).map(async ([name, check]) => {
+    const state = await check().then(
+      () => "ok" as const,
+      () => "unavailable" as const,
+    );
+    return [name, state] as const;
+  });
+  return Object.fromEntries(await Promise.all(states));
+}
+
+async function serveReadiness(
+  parts: ServerParts,
+  states: Awaited<ReturnType<typeof statesOf>>,
+  log: Log,
+): Promise<Answer> {
+  const ready = Object.values(states).every((state) => state === "ok");
   if (!ready) log.warn({ states }, "not ready");
   const transit = parts.transit?.();
   // Lists, revocations and, with a fallback, new values go on without it: no reason to take the server out of service.

@@ -2,8 +2,12 @@ import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { Agent, request as httpRequest } from "node:http";
 import { connect, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
-import { MAX_HEAD_BYTES } from "../src/limits.ts";
+import { createKeyring } from "../src/cipher/keyring.ts";
+import { createLocalCipher } from "../src/cipher/local.ts";
+import { MAX_HEAD_BYTES, MAX_UNANSWERED } from "../src/limits.ts";
+import { localKey } from "./cipher/contract.ts";
 import { asAdmin, makeUser, post, startTestServer, type TestServer } from "./helpers/server.ts";
 
 async function serverWith(t: ExecutionContext, env: Record<string, string>): Promise<TestServer> {
@@ -201,6 +205,38 @@ test("HTTP/1.0 needs no host, and 100-continue is met", async (t) => {
   socket.write("GET /healthz HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n");
   await closed;
   t.regex(got(), /^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 /);
+});
+
+test("as many requests as may wait on a connection are answered, and one more cuts it off", async (t) => {
+  const server = await serverWith(t, {});
+  const asked = "GET /readyz HTTP/1.1\r\nhost: a\r\n\r\n";
+  const answers = (got: string) => got.match(/HTTP\/1\.1 200 /g)?.length ?? 0;
+  const fitting = await open(t, server);
+  // Again and again: what was answered does not count.
+  for (const round of [1, 2]) {
+    fitting.socket.write(asked.repeat(MAX_UNANSWERED));
+    while (answers(fitting.got()) < round * MAX_UNANSWERED) await once(fitting.socket, "data");
+  }
+  const flooding = await open(t, server);
+  flooding.socket.write(asked.repeat(5_000));
+  await flooding.closed.catch(() => undefined);
+  t.is(answers(flooding.got()), 0);
+  t.is(answers(fitting.got()), 2 * MAX_UNANSWERED);
+});
+
+test("whoever asks at once whether the server is ready shares one answer", async (t) => {
+  let checks = 0;
+  const cipher = createKeyring([createLocalCipher(localKey("local:20261123-00000001"))]);
+  const check = async () => {
+    checks += 1;
+    await sleep(50);
+  };
+  const server = await startTestServer({ cipher: { ...cipher, check } });
+  t.teardown(() => server.stop());
+  checks = 0;
+  const answers = await Promise.all(Array.from({ length: 50 }, () => fetch(`${server.url}/readyz`)));
+  t.true(answers.every(({ status }) => status === 200));
+  t.true(checks > 0 && checks < 25, String(checks));
 });
 
 /** One plain GET on a connection of its own. */

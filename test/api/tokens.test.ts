@@ -1,5 +1,7 @@
 import { generateKeyPairSync } from "node:crypto";
+import { once } from "node:events";
 import { mkdtemp, rm, stat } from "node:fs/promises";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import test from "ava";
 import jwt from "jsonwebtoken";
@@ -156,6 +158,25 @@ test("a revoked token and its descendants are refused at the next request, on ev
   }
   t.is((await ask(full, hello)).status, 200);
   t.deepEqual((await ask(full, REVOKE, { id: child.id })).codes, [], "again");
+});
+
+test("a revoked token is refused before it takes a turn of its user's", async (t) => {
+  const { full } = await somebody();
+  const made = await make(full);
+  await ask(full, REVOKE, { id: made.id });
+  const { port, hostname } = new URL(server.url);
+  const head = ["POST /graphql HTTP/1.1", "host: a", "content-type: application/json", "content-length: 100"];
+  // More than one user may have under way, each waiting for a body that does not come.
+  const floods = Array.from({ length: 70 }, async () => {
+    const socket = connect(Number(port), hostname);
+    t.teardown(() => socket.destroy());
+    socket.write(`${[...head, `authorization: Bearer ${made.jwt}`].join("\r\n")}\r\n\r\n{`);
+    return String((await once(socket, "data"))[0]).slice(0, 13);
+  });
+  const answers = new Set(await Promise.all(floods));
+  answers.delete("HTTP/1.1 429 ");
+  t.deepEqual([...answers], ["HTTP/1.1 401 "]);
+  t.is((await ask(full, "query { __typename }")).status, 200);
 });
 
 test("tokens are listed for their user, and to a limited token itself and what was made with it", async (t) => {
