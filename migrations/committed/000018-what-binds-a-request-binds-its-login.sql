@@ -1,5 +1,5 @@
---! Previous: sha1:178c860bf2f7ad0c4d674211aa965a337e61a1e5
---! Hash: sha1:9c73d0e3d6e500d015e938496c92af1e222bbc99
+--! Previous: sha1:0d4f7e0451d0e8fa6b651c72f3747e6d31130ee2
+--! Hash: sha1:cf43be7c1867fd20fd7a58d7a0733d3b46e5327b
 --! Message: what binds a request binds its login
 
 --! split: 1-current.sql
