@@ -82,9 +82,11 @@ export async function transact(
     client.query(new Transaction(settings, config, onSign, answered));
   });
   stream.uncork();
-  // The first to fail is why.
-  const [result] = await Promise.all([answer, prepared]);
-  return result;
+  if (prepared === undefined) return answer;
+  // Where both failed, the first is why.
+  await Promise.allSettled([prepared, answer]);
+  await prepared;
+  return answer;
 }
 
 /** Does all that `transact` does, and takes it back. */

@@ -8,7 +8,7 @@ import { createPool } from "../src/database.ts";
 import { MAX_RESULT_CHARACTERS } from "../src/limits.ts";
 import { createSession } from "../src/session.ts";
 import { withConnection } from "../src/setup.ts";
-import { createWithPgClient, cutOff } from "../src/with-pg-client.ts";
+import { createWithPgClient, cutOff, type TrialQuery } from "../src/with-pg-client.ts";
 import { createTestDatabase, type TestDatabase } from "./helpers/database.ts";
 
 let database: TestDatabase;
@@ -256,6 +256,22 @@ test("a connection on which the settings could not be prepared prepares them at 
   await t.throwsAsync(rows("select 1"), { code: "42P05" });
   await pool.query("deallocate all");
   t.deepEqual(await rows(pid), before);
+});
+
+test("a query on trial does all that it would do, and leaves nothing; one that fails says why", async (t) => {
+  const { pool, withPgClient, rows } = open(t);
+  const tried = (text: string) =>
+    withPgClient(settings(), (client) => client.query<{ text: string }>({ text, onTrial: true } as TrialQuery));
+  const insert = "insert into public.notes values ('on trial') returning text";
+  t.deepEqual((await tried(insert)).rows as unknown, [{ text: "on trial" }]);
+  t.deepEqual(await rows("select * from public.notes where text = 'on trial'"), []);
+  await t.throwsAsync(tried("insert into public.notes values ((1 / 0)::text)"), {
+    code: "22012",
+  });
+  await t.throwsAsync(tried("select * from public.notes_that_are_not_there"), { code: "42P01" });
+  const [after] = await rows("select current_user as role, txid_current_if_assigned() as id");
+  t.deepEqual(after, { role: "keyrow_user", id: null });
+  t.is(pool.totalCount, 1);
 });
 
 test("a named statement is prepared on a hundred names of a connection, and still runs beyond them", async (t) => {
