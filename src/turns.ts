@@ -29,7 +29,7 @@ export function createTurns(limits: TurnLimits): { take(user: string): Promise<(
   const lines = new Map<string, Line>();
   let total = 0;
   // One, where there is one alone.
-  const most = Math.min(limits.running + limits.waiting, Math.ceil(limits.total / 2));
+  const most = Math.min(limits.running + limits.waiting, Math.max(1, Math.floor(limits.total / 2)));
 
   function giveBack(user: string, line: Line): void {
     total -= 1;
