@@ -1,5 +1,5 @@
 /**
- * What a request leaves is gone when its answer is: with room for many of them, in MiB, the young generation is collected
- * less often, and little of what it holds is copied into the old one.
+ * What a request leaves is gone when its answer is: where the young generation begins with room for many of them, in MiB,
+ * it is collected less often, and little of what it holds is copied. By itself it grows only with what survives.
  */
-export const nodeOptions = ["--max-semi-space-size=32"];
+export const nodeOptions = ["--min-semi-space-size=16"];

@@ -13,7 +13,9 @@ const root = join(import.meta.dirname, "..");
 
 /** What the launcher is given to run: says who it is, and waits for a signal when told to. */
 const program = `
-process.stdout.write(JSON.stringify({ pid: process.pid, node: process.versions.node, args: process.argv.slice(2) }) + "\\n");
+import { getHeapSpaceStatistics } from "node:v8";
+const young = getHeapSpaceStatistics().find((one) => one.space_name === "new_space")?.space_size;
+process.stdout.write(JSON.stringify({ young, pid: process.pid, node: process.versions.node, args: process.argv.slice(2) }) + "\\n");
 if (process.argv[2] === "exit") process.exit(Number(process.argv[3]));
 if (process.argv[2] === "wait") {
   const timer = setInterval(() => {}, 1000);
@@ -88,6 +90,14 @@ test("arguments, output and exit code pass through", async (t) => {
   t.true(Number.parseInt(JSON.parse(out).node, 10) >= 24);
   t.is(code, 42);
   t.is(err, "");
+});
+
+test("the program's young generation has room for many requests, or what NODE_OPTIONS says at most", async (t) => {
+  const directory = checkout(t);
+  const young = async (more?: Record<string, string>) =>
+    JSON.parse((await outcome(launch(t, directory, ["exit", "0"], more))).out).young as number;
+  t.true((await young()) >= 16 * 2 ** 20);
+  t.true((await young({ NODE_OPTIONS: "--max-semi-space-size=2" })) <= 4 * 2 ** 20);
 });
 
 test("the checkout's own runners get what follows their names", async (t) => {
