@@ -51,6 +51,7 @@ const rights = [
 const notes = [
   "note: log.cascade.user_id",
   "note: log.cascade.workspace_id",
+  "note: log.login",
   "note: public.functions",
   "note: public.tables",
 ];

@@ -22,7 +22,12 @@ export const TO_FILL_IN = "/* fill in: ";
 export function logFindings(facts: Facts, stockSeam: string): Finding[] {
   const table = tableOf(facts, "activity_logs");
   if (table === undefined) return [];
-  return [...formFindings(facts, table, stockSeam), ...keyFindings(table), ...insertFindings(facts, table)];
+  return [
+    ...formFindings(facts, table, stockSeam),
+    ...loginFindings(facts, table),
+    ...keyFindings(table),
+    ...insertFindings(facts, table),
+  ];
 }
 
 /** Why Keyrow's own function can't fill this log: a line each. */
@@ -47,9 +52,26 @@ function misfits({ columns }: Table): string[] {
   ];
 }
 
+/** What nobody's claims are set for is done by a login, and the function that fills the log does not say by which. */
+function loginFindings(facts: Facts, { columns }: Table): Finding[] {
+  if (columns.some(({ saysLogin }) => saysLogin) || /\bsession_user\b/i.test(seamOf(facts)?.source ?? "")) return [];
+  return [
+    {
+      name: "log.login",
+      severity: "note",
+      what: "Entries of public.activity_logs don't say whose login made them: of what is done without a token, as by `keyrow system get`, nothing else says who did it.",
+      remedy:
+        "its owner runs: alter table public.activity_logs add column session_role text; alter table public.activity_logs alter column session_role set default session_user;",
+    },
+  ];
+}
+
+const seamOf = ({ routines }: Facts) =>
+  routines.find(({ schema, name }) => schema === "keyrow" && name === "log_credential_events");
+
 /** Whether the function that fills the log is missing, Keyrow's own, or one with places left to fill in. */
-function seamState({ routines }: Facts, stockSeam: string): "missing" | "stock" | "unfinished" | "own" {
-  const seam = routines.find(({ schema, name }) => schema === "keyrow" && name === "log_credential_events");
+function seamState(facts: Facts, stockSeam: string): "missing" | "stock" | "unfinished" | "own" {
+  const seam = seamOf(facts);
   if (seam === undefined) return "missing";
   if (sameWords(seam.source, stockSeam)) return "stock";
   return seam.source.includes(TO_FILL_IN) ? "unfinished" : "own";

@@ -12,6 +12,8 @@ export interface Column {
   readonly unique: boolean;
   /** The table that it points to, without `public`, and what happens when the row there goes (`c` cascade, `a` nothing). */
   readonly refers: { readonly table: string; readonly onDelete: string } | null;
+  /** Whether its default has the login of the session. */
+  readonly saysLogin: boolean;
   /** The names of the constraints that check it. */
   readonly checks: readonly string[];
 }
@@ -132,6 +134,10 @@ const tables = `
         'type', format_type(a.atttypid, a.atttypmod),
         'notNull', a.attnotnull,
         'filled', a.atthasdef or a.attidentity <> '',
+        'saysLogin', exists (
+          select from pg_attrdef f
+          where f.adrelid = c.oid and f.adnum = a.attnum
+            and pg_get_expr(f.adbin, f.adrelid) like '%SESSION_USER%'),
         'checks', array(
           select f.conname::text from pg_constraint f
           where f.conrelid = c.oid and f.contype = 'c' and a.attnum = any (f.conkey) order by 1),

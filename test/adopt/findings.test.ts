@@ -568,6 +568,31 @@ test("what a column of the log does not hold is left to fill in: no cast that ra
   t.regex(sql.after, /\(entry\.details [^;]*\)::text/);
 });
 
+test("a log that does not say whose login made an entry is named, and says it once its owner has run the remedy", async (t) => {
+  const { copy, added } = await inCopy({ cause: "select", found: {}, says: /./ });
+  t.deepEqual(await added(), []);
+  const { findings } = await checkAdoption(server.url("app_owner", copy), "app.user_id");
+  const found = findings.find(({ name }) => name === "log.login");
+  t.is(found?.severity, "note");
+  await run(server, "app_owner", found?.remedy.replace(/^.*?runs: /, "") ?? "", copy);
+  const left = (await checkAdoption(server.url("app_owner", copy), "app.user_id")).findings;
+  t.false(left.some(({ name }) => name === "log.login"));
+  await run(
+    server,
+    "postgres",
+    `set role keyrow_reveal; insert into activity_logs (workspace_id, user_id, action, entity_type, entity_id, source, importance)
+     values ('${team}', '${user}', 'CREDENTIAL_CREATED', 'CREDENTIAL', '${user}', 'keyrow', 1)`,
+    copy,
+  );
+  const { rows } = await run(
+    server,
+    "postgres",
+    "select session_role from activity_logs where source = 'keyrow'",
+    copy,
+  );
+  t.deepEqual(rows, [{ session_role: "postgres" }]);
+});
+
 test("an entry can be written where the check finds no right missing: with a serial and an identity", async (t) => {
   const cause = `alter table activity_logs drop column id; alter table activity_logs add id bigserial primary key;
     alter table activity_logs add turn int generated always as identity`;
