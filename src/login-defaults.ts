@@ -1,3 +1,6 @@
+import type pg from "pg";
+import { KeyrowError } from "./errors.ts";
+
 /**
  * What a session of Keyrow's begins with, whatever defaults its login has: whoever has the login's password can change
  * them, and most of these change what a statement or a function means, or what its answer says. `test/login-defaults.test.ts`
@@ -53,7 +56,12 @@ export const loginDefaults: Readonly<Record<string, string>> = {
   jit: "off",
 };
 
-const options = Object.entries(loginDefaults).map(([name, value]) => `-c ${name}=${value.replaceAll(" ", "\\ ")}`);
+// Goes with them, and is nobody else's.
+const MARK = "keyrow.defaults";
+
+const options = Object.entries({ ...loginDefaults, [MARK]: "set" }).map(
+  ([name, value]) => `-c ${name}=${value.replaceAll(" ", "\\ ")}`,
+);
 
 /**
  * Splits an address of a database into what pg takes beside each other: the address, and the startup options that it may
@@ -68,4 +76,15 @@ export function withLoginDefaults(url: string): { readonly connectionString: str
     connectionString: own === null ? url : address.href.replaceAll("+", "%20"),
     options: [...(own === null ? [] : [own]), ...options].join(" "),
   };
+}
+
+/** Refuses a database whose sessions don't begin with them: a pooler between can be told to leave startup options out. */
+export async function checkLoginDefaults(pool: pg.Pool): Promise<void> {
+  const { rows } = await pool.query<{ mark: string | null }>("select current_setting($1, true) as mark", [MARK]);
+  if (rows[0]?.mark === "set") return;
+  throw new KeyrowError("CONFIG_INVALID", {
+    message:
+      "DATABASE_URL: what is between there leaves out the startup parameter `options`, which Keyrow's sessions need.",
+    hint: "Address PostgreSQL itself, or let the pooler pass it on: a setting such as PgBouncer's `ignore_startup_parameters` drops it.",
+  });
 }

@@ -16,6 +16,7 @@ import { checkProvisioning, createIdentifier } from "./issuers/identify.ts";
 import { openIssuers } from "./issuers/open.ts";
 import { documentCache, MAX_WAITING } from "./limits.ts";
 import type { Log } from "./log.ts";
+import { checkLoginDefaults } from "./login-defaults.ts";
 import { createLoopTurns } from "./loop-turns.ts";
 import { createMayOpen } from "./may-open.ts";
 import type { Metrics } from "./metrics.ts";
@@ -69,6 +70,7 @@ export async function serve(config: Config, parts: ServeParts): Promise<Serving>
     query_timeout: config.limits.statementMs + 5_000,
   });
   try {
+    await checkLoginDefaults(pool);
     await checkRights(pool);
     await checkSchema(pool);
     await checkIdentity(pool, { userSetting: config.userSetting, ...config.limits });

@@ -123,7 +123,7 @@ const byState: ReadonlyArray<readonly [prefix: string, Obstacle]> = [
     "08P01",
     [
       "it refuses how Keyrow connects",
-      "Address PostgreSQL itself, or let the pooler between take the startup parameter `options`.",
+      "Address PostgreSQL itself, or let the pooler between pass on the startup parameter `options`.",
     ],
   ],
 ];

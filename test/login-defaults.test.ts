@@ -1,7 +1,8 @@
 import test from "ava";
-import type pg from "pg";
+import pg from "pg";
 import { createPool } from "../src/database.ts";
-import { loginDefaults } from "../src/login-defaults.ts";
+import { KeyrowError } from "../src/errors.ts";
+import { checkLoginDefaults, loginDefaults } from "../src/login-defaults.ts";
 import { withConnection } from "../src/setup.ts";
 import { createTestDatabase } from "./helpers/database.ts";
 import { hasPostgres15, startPostgres15 } from "./helpers/system-postgres.ts";
@@ -132,6 +133,16 @@ test.serial("no default of a login's own reaches a session of Keyrow's", async (
   const expected = { ...loginDefaults };
   t.deepEqual(await values(pool), expected);
   await withConnection(database.url("postgres"), (admin) => admin.query(`${alter} reset all`));
+});
+
+test("a server does not start where something between leaves the options out", async (t) => {
+  const url = database.url("keyrow_authenticator");
+  const [direct, pooled] = [createPool(url, { max: 1 }), new pg.Pool({ connectionString: url, max: 1 })];
+  t.teardown(() => Promise.all([direct.end(), pooled.end()]));
+  await t.notThrowsAsync(checkLoginDefaults(direct));
+  const error = await t.throwsAsync(checkLoginDefaults(pooled), { instanceOf: KeyrowError });
+  t.is(error.code, "CONFIG_INVALID");
+  t.regex(error.message, /leaves out the startup parameter `options`/);
 });
 
 test("what an address says for itself goes on, and comes before Keyrow's own", async (t) => {
