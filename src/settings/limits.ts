@@ -70,13 +70,14 @@ export const limitSettings = {
   }),
   KEYROW_STATEMENT_TIMEOUT: setting({
     default: "10s",
-    description: "How long one statement in the database may take.",
+    description: "How long one statement in the database may take. The wait for its commit may take 5 s more.",
     parser: duration(10, 600_000),
     remedy: "give a time from 10ms to 10m, such as 10s",
   }),
   KEYROW_REQUEST_TIMEOUT: setting({
     default: "30s",
-    description: "How long one request may take, from its whole arrival to its answer.",
+    description:
+      "How long one request may take, from its whole arrival to its answer. Then it asks the database for nothing more; what has begun there has its own time.",
     parser: duration(10, 600_000),
     remedy: "give a time from 10ms to 10m, such as 30s",
   }),
