@@ -87,9 +87,10 @@ async function checkKeys(pool: pg.Pool, { allowMissingKeys }: Config, parts: Ser
   const { ring, log } = parts;
   await ring.check();
   const missing = await missingKeys(pool, ring.cipher);
-  if (missing.length === 0) return;
+  if (missing.keys.length === 0) return;
   if (!allowMissingKeys) throw keyMissing(missing);
-  log.warn({ missing }, "rows are sealed under keys that are not in the key ring");
+  const { keys, more } = missing;
+  log.warn({ missing: keys, ...(more > 0 && { more }) }, "rows are sealed under keys that are not in the key ring");
 }
 
 async function serveOn(pool: pg.Pool, config: Config, parts: ServeParts): Promise<Serving> {
