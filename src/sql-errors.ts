@@ -10,6 +10,7 @@ const constraints: Readonly<Record<string, [code: ErrorCode, message: string]>> 
   user_credentials_workspace_id_fkey: ["VALIDATION", "There is no such workspace."],
   user_credentials_named: ["VALIDATION", "Provider and name can't be empty."],
   user_credentials_unsealed_size: ["LIMIT_EXCEEDED", "Metadata and description may have at most 16384 bytes each."],
+  user_credentials_sealed_size: ["LIMIT_EXCEEDED", "A value may have at most 65536 bytes."],
   user_credentials_owner_fixed: ["CONFLICT", "The owner of a USER credential can't change."],
   user_credentials_binding_fixed: ["CONFLICT", "Id, key, scope and owner can't change under a value."],
   user_credentials_revoke_or_renew: ["VALIDATION", "A new value and a revocation exclude each other."],

@@ -226,6 +226,20 @@ test("what binds a request binds a login that gives its role back within the sta
   });
 });
 
+test("no value is longer than a sealed one can be: whoever moves values to another key reads many at once", async (t) => {
+  const head = `${"A".repeat(16)}:${"A".repeat(22)}==:`;
+  const set = (quads: number) =>
+    `encrypted_value = '${head}' || repeat('AAAA', ${quads}), key_id = 'local:20260101-0000000a'`;
+  await inWorld(pool, async (s) => {
+    const update = (quads: number) => `update public.user_credentials set ${set(quads)} where id = '${ids.USER}'`;
+    t.is(await s.try(ana, update(32_757)), 1);
+    t.is(await s.try(ana, update(32_758)), "54000");
+    // What came by migration may be of any length.
+    t.is(await s.try(personas["table owner"], update(32_758)), 1);
+    t.is(await s.try(ana, `update public.user_credentials set name = 'other' where id = '${ids.USER}'`), 1);
+  });
+});
+
 test("a cursor of one user's shows another nothing once their transaction is over", async (t) => {
   const client = await database.pool("keyrow_authenticator").connect();
   try {
