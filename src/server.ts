@@ -45,7 +45,7 @@ export function createHttpServer(parts: ServerParts): Server {
     "/graphql": { POST: (request, id, log) => serveGraphQL(parts, request, id, log) },
     "/healthz": { GET: async () => ({ status: 200, body: { status: "ok" } }) },
     "/readyz": { GET: async (_request, _id, log) => serveReadiness(parts, await readiness(), log) },
-    ...(metrics && { "/metrics": { GET: () => serveMetrics(metrics) } }),
+    ...(metrics && { "/metrics": { GET: shared(() => serveMetrics(metrics)) } }),
   };
   const server = createServer({
     requestTimeout: limits.receiveMs,
@@ -184,13 +184,17 @@ function tooManyConnections(log: Log): Answer {
   return { ...failure(busy, log), headers: { ...headersOf(503), connection: "close" } };
 }
 
-/** Lets whoever asks while an answer is under way have that one: nobody asks for a token, and the database is asked. */
+/**
+ * Lets whoever asks while an answer is under way, or in the same round of the event loop, have that one: what needs no
+ * token must not cost much.
+ */
 function shared<T>(ask: () => Promise<T>): () => Promise<T> {
   let underWay: Promise<T> | undefined;
+  const over = () => {
+    underWay = undefined;
+  };
   return () => {
-    underWay ??= ask().finally(() => {
-      underWay = undefined;
-    });
+    underWay ??= ask().finally(() => void setImmediate(over));
     return underWay;
   };
 }

@@ -7,6 +7,7 @@ import test, { type ExecutionContext } from "ava";
 import { createKeyring } from "../src/cipher/keyring.ts";
 import { createLocalCipher } from "../src/cipher/local.ts";
 import { MAX_HEAD_BYTES, MAX_UNANSWERED } from "../src/limits.ts";
+import { createMetrics } from "../src/metrics.ts";
 import { localKey } from "./cipher/contract.ts";
 import { asAdmin, makeUser, post, startTestServer, type TestServer } from "./helpers/server.ts";
 
@@ -237,6 +238,21 @@ test("whoever asks at once whether the server is ready shares one answer", async
   const answers = await Promise.all(Array.from({ length: 50 }, () => fetch(`${server.url}/readyz`)));
   t.true(answers.every(({ status }) => status === 200));
   t.true(checks > 0 && checks < 25, String(checks));
+});
+
+test("whoever asks at once for the metrics shares one answer", async (t) => {
+  const metrics = createMetrics();
+  let reads = 0;
+  const read = async () => {
+    reads += 1;
+    await sleep(50);
+    return metrics.read();
+  };
+  const server = await startTestServer({ metrics: { ...metrics, read }, env: { KEYROW_METRICS: "on" } });
+  t.teardown(() => server.stop());
+  const answers = await Promise.all(Array.from({ length: 50 }, () => fetch(`${server.url}/metrics`)));
+  t.true(answers.every(({ status }) => status === 200));
+  t.true(reads > 0 && reads < 25, String(reads));
 });
 
 /** One plain GET on a connection of its own. */
