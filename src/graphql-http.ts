@@ -8,6 +8,7 @@ import type { Limits } from "./limits.ts";
 import type { Log } from "./log.ts";
 import type { LoopTurn } from "./loop-turns.ts";
 import { accepted, GRAPHQL_RESPONSE, isJson, isPlain } from "./negotiation.ts";
+import type { Liveness } from "./own-tokens.ts";
 import { presentError } from "./present.ts";
 import type { Bearer, Claims } from "./token.ts";
 import type { Turns } from "./turns.ts";
@@ -17,15 +18,15 @@ export interface GraphQLParts {
   readonly execute: GraphQLExecutor;
   /** How many requests of one user, and of all, run at once. */
   readonly turns: Turns;
-  /** How many requests with the tokens of one subject, and of all, ask at once who that is, and whether a token still is one. */
+  /** How many requests with the tokens of one subject, and of all, ask at once who that is. */
   readonly askTurns: Turns;
   readonly loopTurn: LoopTurn;
   /** Throws UNAUTHENTICATED; UNAVAILABLE where the keys for it can't be fetched. */
   readonly verify: (authorization: string | readonly string[] | undefined) => Promise<Bearer>;
   /** Tells which user or machine a bearer is; throws UNAUTHENTICATED for a stranger. */
   readonly identify: (bearer: Bearer, log: Log) => Promise<Claims>;
-  /** Throws UNAUTHENTICATED for a token that Keyrow made and that is no more. */
-  readonly checkLiveness: (claims: Claims, requestId: string) => Promise<void>;
+  /** Tells of the tokens that Keyrow made which are no more. */
+  readonly liveness: Liveness;
   /** Makes the row of a user whose token names them by id, where it is missing; absent where users are not provisioned. */
   readonly provision: ((claims: Claims, requestId: string) => Promise<void>) | undefined;
   readonly limits: Pick<Limits, "bodyBytes" | "answerBytes">;
@@ -52,8 +53,8 @@ export async function serveGraphQL(
   }
   const asked = await takeTurn(parts.askTurns, `${bearer.issuer.name} ${bearer.subject}`, log);
   if (typeof asked !== "function") return asked;
-  // Before a turn: a token that was revoked takes none of its user's.
-  const claims = await whoAsks(parts, bearer, requestId, log).finally(asked);
+  const claims = await parts.identify(bearer, log).finally(asked);
+  parts.liveness.refuseEnded(claims);
   // Several subjects may be one user, who has one share. A turn comes before the body: those that wait would fill the memory.
   const giveBack = await takeTurn(parts.turns, claims.userId, log);
   if (typeof giveBack !== "function") return giveBack;
@@ -66,12 +67,6 @@ export async function serveGraphQL(
     giveBack();
     throw error;
   }
-}
-
-async function whoAsks(parts: GraphQLParts, bearer: Bearer, requestId: string, log: Log): Promise<Claims> {
-  const claims = await parts.identify(bearer, log);
-  await parts.checkLiveness(claims, requestId);
-  return claims;
 }
 
 function toAnswer(executed: GraphQLAnswer, type: string, mostBytes: number, log: Log): Answer {
@@ -93,6 +88,8 @@ async function run(
   requestId: string,
   log: Log,
 ): Promise<GraphQLAnswer> {
+  // Before the body: with a token that was revoked nobody holds its user's turns by sending none.
+  await parts.liveness.check(claims, requestId);
   const body = graphqlRequest(await readJsonBody(request, parts.limits.bodyBytes, parts.loopTurn));
   if (bearer.issuer.subjects === "uuid" && claims.bearer !== "machine") await parts.provision?.(claims, requestId);
   return parts.execute(body, claims, requestId, log);

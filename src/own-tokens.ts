@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import jwt from "jsonwebtoken";
-import type pg from "pg";
+import pg from "pg";
+import { KeyrowError } from "./errors.ts";
 import type { Issuer } from "./issuers/issuer.ts";
 import { OWN_ISSUER } from "./own-issuer.ts";
 import type { Session } from "./session.ts";
@@ -66,18 +67,41 @@ function signerOf({ kid, privateKey }: SigningKey, audience: string, now: () => 
     });
 }
 
-/**
- * Makes the check that a token which Keyrow made still is one: a call for such a token, none for any other. It throws
- * what becomes UNAUTHENTICATED. Each statement asks again by its policies.
- */
-export function createLiveness(
-  pool: pg.Pool,
-  session: Session,
-  requestMs?: number,
-): (claims: Claims, requestId: string) => Promise<void> {
+/** Whether a token that Keyrow made still is one; of any other, both say nothing. */
+export interface Liveness {
+  /** Throws UNAUTHENTICATED for one that is known here to be no more: it costs nobody a turn, nor the database a call. */
+  refuseEnded(claims: Claims): void;
+  /** Asks the database; throws what becomes UNAUTHENTICATED. Each statement asks again by its policies. */
+  check(claims: Claims, requestId: string): Promise<void>;
+}
+
+// What has ended stays so: `keyrow.limits` says it for good.
+const MOST_ENDED = 1_000;
+
+/** Makes the check of the tokens that Keyrow made. */
+export function createLiveness(pool: pg.Pool, session: Session, requestMs?: number): Liveness {
   const withPgClient = createWithPgClient(pool, requestMs);
-  return async (claims, requestId) => {
-    if (!claims.limits?.some(({ token }) => token !== undefined)) return;
-    await withPgClient(session(claims, requestId), (client) => client.query({ text: "select keyrow.limits()" }));
+  const ended = new Set<string>();
+  return {
+    refuseEnded(claims) {
+      if (ended.has(nameOf(claims) ?? "")) throw new KeyrowError("UNAUTHENTICATED");
+    },
+    async check(claims, requestId) {
+      const name = nameOf(claims);
+      if (name === undefined) return;
+      try {
+        await withPgClient(session(claims, requestId), (client) => client.query({ text: "select keyrow.limits()" }));
+      } catch (error) {
+        if (error instanceof pg.DatabaseError && error.code === "28000") ended.add(name);
+        if (ended.size > MOST_ENDED) ended.delete(ended.values().next().value as string);
+        throw error;
+      }
+    },
   };
+}
+
+/** What tells such a token from all others: with another user's id it is another's, and none. */
+function nameOf({ userId, limits = [] }: Claims): string | undefined {
+  const made = limits.flatMap(({ token }) => token ?? []);
+  return made.length === 0 ? undefined : [userId, ...made].join(" ");
 }

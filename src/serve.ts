@@ -146,7 +146,7 @@ async function serveOn(pool: pg.Pool, config: Config, parts: ServeParts): Promis
         ...(signingKey === undefined ? [] : [ownIssuer(signingKey, config.jwt.audience)]),
       ]),
       identify: createIdentifier(pool, limits.requestMs),
-      checkLiveness: createLiveness(pool, session, limits.requestMs),
+      liveness: createLiveness(pool, session, limits.requestMs),
       provision: config.jwt.provision ? createProvisioner(pool, session, limits.requestMs) : undefined,
       checks: {
         database: () => isAlive(pool),

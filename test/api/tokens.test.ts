@@ -160,7 +160,7 @@ test("a revoked token and its descendants are refused at the next request, on ev
   t.deepEqual((await ask(full, REVOKE, { id: child.id })).codes, [], "again");
 });
 
-test("a revoked token is refused before it takes a turn of its user's", async (t) => {
+test("a revoked token is refused before its body is there, and holds no turn of its user's", async (t) => {
   const { full } = await somebody();
   const made = await make(full);
   await ask(full, REVOKE, { id: made.id });
@@ -177,6 +177,9 @@ test("a revoked token is refused before it takes a turn of its user's", async (t
   answers.delete("HTTP/1.1 429 ");
   t.deepEqual([...answers], ["HTTP/1.1 401 "]);
   t.is((await ask(full, "query { __typename }")).status, 200);
+  // It is known here by now.
+  const again = await Promise.all(Array.from({ length: 70 }, () => ask(made.jwt, "query { __typename }")));
+  t.true(again.every(({ status }) => status === 401));
 });
 
 test("tokens are listed for their user, and to a limited token itself and what was made with it", async (t) => {
