@@ -1,5 +1,5 @@
---! Previous: sha1:9c73d0e3d6e500d015e938496c92af1e222bbc99
---! Hash: sha1:405dcb70fd7952866c321c5d58983952a58192fd
+--! Previous: sha1:cf43be7c1867fd20fd7a58d7a0733d3b46e5327b
+--! Hash: sha1:4611cb9d67d942fe0ea0696a507e70fff72e82a1
 --! Message: sealed values have an end
 
 --! split: 1-current.sql
