@@ -25,7 +25,8 @@ interface CreateInput {
 }
 
 const MAX_SECONDS = 365 * 86_400;
-const columns = `id, name, parent_id as "parentId", limits, to_json(expires_at) #>> '{}' as "expiresAt",
+// What holds a token that is good is its ancestors' limits as well.
+const columns = `id, name, parent_id as "parentId", coalesce(keyrow.token_limits(id), limits) as limits, to_json(expires_at) #>> '{}' as "expiresAt",
   to_json(created_at) #>> '{}' as "createdAt", to_json(revoked_at) #>> '{}' as "revokedAt"`;
 
 /** Tokens that can do less than the one they are made with: made, listed and revoked. */
@@ -63,7 +64,10 @@ export const TokensPlugin: GraphileConfig.Plugin = extendSchema((build) => {
         name: String!
         """The token that it was made with, where that was made here as well."""
         parentId: UUID
-        """What it may do at most, all of it together: credentials, actions, workspace."""
+        """
+        What it may do at most: limits that all hold, of credentials, actions and a workspace; its own, and then those of
+        what it was made with.
+        """
         limits: JSON!
         """When it ends."""
         expiresAt: Datetime!
@@ -179,7 +183,12 @@ async function createToken(input: CreateInput, context: RequestContext, sign: To
     [input.name, JSON.stringify(limitOf(input)), input.expiresIn],
   );
   if (made === undefined) throw new KeyrowError("INTERNAL");
-  return { token: made, jwt: sign({ id: made.id, userId: made.userId, expiresAt: new Date(made.expiresAt) }) };
+  // The statement that makes a token does not see it yet.
+  const [all] = await query<{ limits: unknown }>(context, "select keyrow.token_limits($1) as limits", [made.id]);
+  return {
+    token: { ...made, ...all },
+    jwt: sign({ id: made.id, userId: made.userId, expiresAt: new Date(made.expiresAt) }),
+  };
 }
 
 /** The limit that the input says; throws VALIDATION where it can't be understood. */

@@ -22,9 +22,10 @@ export function credentialTable(credentials: readonly Credential[]): string[] {
 const tokenColumns: ReadonlyArray<Column<Token>> = [
   ["ID", ({ id }) => id],
   ["NAME", ({ name }) => name],
-  ["LIMITS", ({ limits }) => JSON.stringify(limits)],
   ["EXPIRES", ({ expiresAt }) => at(expiresAt)],
   ["REVOKED", ({ revokedAt }) => at(revokedAt)],
+  // The widest, as a credential's workspace.
+  ["LIMITS", ({ limits }) => JSON.stringify(limits)],
 ];
 
 /** Tokens as lines of text, a head first; times are UTC, to the minute. */

@@ -37,7 +37,7 @@ test.after.always(async () => {
 const CREATE = `mutation ($input: CreateTokenInput!) { createToken(input: $input) {
   jwt token { id name parentId limits expiresAt revokedAt } } }`;
 const REVOKE = "mutation ($id: UUID!) { revokeToken(input: { id: $id }) { token { id revokedAt } } }";
-const TOKENS = "query { tokens { id name revokedAt } }";
+const TOKENS = "query { tokens { id name limits revokedAt } }";
 const LIST = "query { userCredentials(first: 10) { nodes { provider value } } }";
 const SET = `mutation ($provider: String!) { setUserCredential(input: { provider: $provider, name: "deploy", value: "v" }) {
   created } }`;
@@ -129,6 +129,21 @@ test("a token is never wider than the one it is made with: all ancestors' limits
   t.deepEqual((await ask(grandchild.jwt, SET, { provider: "github" })).codes, ["FORBIDDEN"]);
   const nothing = await make(grandchild.jwt, { credentials: ["gitlab/*"] });
   t.deepEqual((await ask(nothing.jwt, LIST)).data.userCredentials.nodes, []);
+});
+
+test("a token's limits are said with those of its ancestors: when it is made, in lists, and when it is revoked", async (t) => {
+  const { full, token } = await somebody([{ credentials: ["github/*"] }]);
+  const child = await make(token, { actions: ["READ", "REVEAL"] });
+  const { data } = await ask(child.jwt, CREATE, { input: { credentials: ["*/*"] } });
+  const grandchild = data.createToken.token;
+  const limits = [{ credentials: ["*/*"] }, { actions: ["read", "reveal"] }, { credentials: ["github/*"] }];
+  t.deepEqual(grandchild.limits, limits);
+  for (const asking of [full, child.jwt, data.createToken.jwt]) {
+    const { tokens } = (await ask(asking, TOKENS)).data;
+    t.deepEqual(tokens.find(({ id }: { id: string }) => id === grandchild.id).limits, limits);
+  }
+  const revoked = await ask(full, REVOKE.replace("revokedAt", "limits"), { id: grandchild.id });
+  t.deepEqual(revoked.data.revokeToken.token.limits, limits);
 });
 
 test("a revoked token and its descendants are refused at the next request, on every server", async (t) => {

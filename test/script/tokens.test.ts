@@ -52,8 +52,13 @@ test("tokens are listed with their limits, and revoked by id with all that were 
   t.like(parent, { name: "ci", limits: [{ actions: ["read", "reveal"] }], revokedAt: null });
   const child = (await as(["token", "create", "--only", "github/*"], parent.jwt)).stdout.trimEnd();
   const table = (await as(["token", "list"])).stdout;
-  t.regex(table, /^ID +NAME +LIMITS +EXPIRES +REVOKED *\n/);
-  t.regex(table, new RegExp(`^${parent.id} +ci +.*"read","reveal".* -\\s*$`, "m"));
+  t.regex(table, /^ID +NAME +EXPIRES +REVOKED +LIMITS *\n/);
+  t.regex(table, new RegExp(`^${parent.id} +ci +\\S+Z +- +\\[{"actions":\\["read","reveal"\\]}\\]$`, "m"));
+  t.regex(
+    table,
+    /- +\[{"credentials":\["github\/\*"\]},{"actions":\["read","reveal"\]}\]$/m,
+    "what its parent leaves of it",
+  );
   t.is(JSON.parse((await as(["token", "list", "--json"], parent.jwt)).stdout).length, 2);
   t.false(table.includes(child));
 
