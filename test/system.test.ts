@@ -207,7 +207,7 @@ test("what has no end is refused without reading on", async (t) => {
 test("what is no value is told, and stores nothing", async (t) => {
   const user = await makeUser(database);
   for (const [input, expected] of [
-    ["", /^error: there is no value on standard input\nhint: /],
+    ["", /^error: there is no value on standard input\nhint: .* to be asked\n$/],
     ["é".repeat(500_000), /^error: a value may have at most 65536 bytes\nhint: /],
     [Uint8Array.of(0x68, 0xff, 0xfe), /^error: the value is not valid UTF-8\nhint: /],
   ] as const) {

@@ -115,6 +115,6 @@ function cut(text: string): string {
 
 /** A sentence as the line of a command: without capital and full stop; names such as JWT_SECRET stay as they are. */
 function lowerCase(line: string): string {
-  const end = line.endsWith(".") && !line.slice(0, -1).includes(". ") ? line.slice(0, -1) : line;
+  const end = line.endsWith(".") && !/\. [A-Z`-]/.test(line) ? line.slice(0, -1) : line;
   return end.replace(/^[A-Z](?=[a-z]*(?: |$))/, (letter) => letter.toLowerCase());
 }

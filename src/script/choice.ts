@@ -104,10 +104,12 @@ async function readProject(): Promise<Project | undefined> {
   try {
     const found = schema.safeParse(parseJson(text));
     if (found.success) return found.data;
-    const at = found.error.issues.map(({ path }) => path.join(".") || "the whole").join(", ");
-    throw invalid(`${PROJECT_FILE} can't be used; look at: ${at}.`);
+    const at = found.error.issues.flatMap((issue) =>
+      issue.code === "unrecognized_keys" ? issue.keys : [issue.path.join(".") || "the whole"],
+    );
+    throw invalid(`${PROJECT_FILE} can't be used; look at: ${at.join(", ")}.`);
   } catch (error) {
-    throw error instanceof KeyrowError ? error : invalid(`${PROJECT_FILE}: ${(error as Error).message}`);
+    throw error instanceof KeyrowError ? error : invalid(`${PROJECT_FILE} can't be used. ${(error as Error).message}`);
   }
 }
 

@@ -23,17 +23,18 @@ export async function readVariables(
 ): Promise<Map<string, string>> {
   const { workspace = "" } = choice;
   const place = UUID.test(workspace) ? { workspace } : { workspaceName: choice.workspace };
-  const revealed = await client.getAll([...new Set([...choice.only, ...choice.map.values()])], place);
+  const asked = [...new Set([...choice.only, ...choice.map.values()])];
+  const revealed = await client.getAll(asked, place).catch((error: unknown) => {
+    throw error instanceof KeyrowError && error.code === "NOT_FOUND" ? sought(error.message, choice) : error;
+  });
   const byTitle = new Map(revealed.map((one) => [titleOf(one), one]));
   const missing = [
     ...choice.only.filter((pattern) => !revealed.some((one) => isMatched(one, pattern, one.workspaceId ?? undefined))),
     ...[...choice.map.values()].filter((credential) => !byTitle.has(credential)),
   ];
   if (missing.length > 0) {
-    throw new KeyrowError("NOT_FOUND", {
-      message: `There is no such credential, or it is not visible to you: ${[...new Set(missing)].join(", ")}.`,
-      hint: "See which there are: keyrow list.",
-    });
+    const titles = [...new Set(missing)].join(", ");
+    throw sought(`There is no such credential, or it is not visible to you: ${titles}.`, choice);
   }
   const mapped = new Set(choice.map.values());
   const named = [...choice.map].map(([variable, credential]): Pair => [variable, byTitle.get(credential) as Revealed]);
@@ -42,6 +43,15 @@ export async function readVariables(
   const variables = unique([...named, ...others]);
   for (const pair of others) refuseUnsaid(pair, setTo(pair[0]));
   return variables;
+}
+
+/** Who typed no workspace is told that the project's file did. */
+function sought(message: string, { file }: Choice): KeyrowError {
+  const hint =
+    file?.workspace === undefined
+      ? "See which there are: keyrow list."
+      : `The workspace is ${file.workspace}, as ${file.name} says; --no-workspace means your own.`;
+  return new KeyrowError("NOT_FOUND", { message, hint });
 }
 
 type Pair = [variable: string, credential: Revealed];

@@ -57,6 +57,7 @@ export async function readValue(input: Readable, exactly = false): Promise<strin
   const value = exactly ? text : text.replace(/\r?\n$/, "");
   if (Buffer.byteLength(value) > MAX_VALUE_BYTES) throw tooLong();
   if (value !== "") return value;
+  if (input !== process.stdin) throw new KeyrowError("VALIDATION", { message: "The file is empty." });
   throw new KeyrowError("VALIDATION", {
     message: "There is no value on standard input.",
     hint: "Pipe it in, as in `... < file`, or run the command in a terminal to be asked.",

@@ -183,6 +183,7 @@ const ends: Array<[title: string, args: string[], env: Record<string, string>, e
     2,
     /^error: the file can't be read \(ENOENT\)\n/,
   ],
+  ["a file without a value", ["set", "p/n", "--file", "/dev/null"], {}, 1, /^error: the file is empty\n$/],
   ["a directory", ["set", "p/n", "--file", "/tmp"], {}, 2, /^error: the file can't be read \(EISDIR\)\nhint: /],
   [
     "a pattern without a slash",

@@ -102,16 +102,15 @@ test("a project's file chooses where the command line does not, and names neithe
   project({ only: ["npm/*"], map: { GH_TOKEN: "github/deploy" } });
   t.deepEqual((await as("run", ...show)).stdout.match(/^[GN]\w+/gm), ["GH_TOKEN", "NPM_PUBLISH"]);
   t.deepEqual((await as("run", "--only", "npm/*", ...show)).stdout.match(/^[GN]\w+/gm), ["NPM_PUBLISH"]);
-  for (const bad of [
-    { url: "https://evil.example.com" },
-    { map: { "A-B": "p/n" } },
-    { only: "npm/*" },
-    [],
-    { token: "t" },
-  ]) {
+  for (const [bad, at] of [
+    [{ url: "https://evil.example.com" }, "url"],
+    [{ map: { "A-B": "p/n" } }, "map.A-B"],
+    [{ only: "npm/*", token: "t" }, "only, token"],
+    [[], "the whole"],
+  ] as const) {
     project(bad);
     const { stderr, exitCode } = await as("run", ...show);
-    t.regex(stderr, /^error: \.keyrow\.json can't be used; look at: .*\nhint: /);
+    t.true(stderr.startsWith(`error: .keyrow.json can't be used; look at: ${at}\nhint: `), stderr);
     t.is(exitCode, 2);
   }
 });
@@ -138,7 +137,18 @@ test("a project's file says of which workspace, and the command line replaces wh
   t.deepEqual(await exported("--no-workspace"), { GH_TOKEN: "v:github/deploy", NPM_PUBLISH: "v:npm/publish" });
   t.deepEqual(await exported("--no-workspace", "--only", "npm/*"), { NPM_PUBLISH: "v:npm/publish" });
   const other = await makeWorkspace(server.database, { [id]: "ADMIN" });
-  t.regex(await exported("--workspace", other), /"NOT_FOUND"/);
+  t.regex(await exported("--workspace", other), /"NOT_FOUND".*keyrow list/);
+  const whose = (named: string) =>
+    `hint: the workspace is ${named}, as .keyrow.json says; --no-workspace means your own\n`;
+  t.is(
+    (await as("run", "--only", "gitlab/*", ...started)).stderr,
+    `error: there is no such credential, or it is not visible to you: gitlab/*\n${whose(workspace)}`,
+  );
+  writeFileSync(join(cwd, ".keyrow.json"), JSON.stringify({ workspace: "nobody's" }));
+  t.is(
+    (await as("export", "--only", "npm/*")).stderr,
+    `error: there is no workspace of that name, or it is not visible to you\n${whose("nobody's")}`,
+  );
   writeFileSync(join(cwd, ".keyrow.json"), "nonsense");
   t.regex(await exported("--only", "npm/*"), /\.keyrow\.json/, "it might say a workspace");
   t.deepEqual(await exported("--only", "npm/*", "--no-workspace"), { NPM_PUBLISH: "v:npm/publish" });

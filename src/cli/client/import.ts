@@ -20,7 +20,7 @@ export const imported = credentialCommand(
   .addOption(new Option("--format <format>", "json for what ends in .json, else dotenv").choices(["dotenv", "json"]))
   .option("--provider <provider>", "what a variable becomes a credential of: TOKEN is <provider>/TOKEN")
   .option("--map <VARIABLE=provider/name>", "a variable's own credential; may stand several times", several)
-  .option("--type <type>", "of new ones; SECRET where nobody says")
+  .option("--type <type>", "of all of them; else new ones are SECRET, and the others stay what they are")
   .option("--dry-run", "say what would be done, and do nothing", false)
   .addHelpText(
     "after",
