@@ -103,7 +103,7 @@ export function keyrow(options: ClientOptions) {
       ...named(parseWhich(credential)),
       ...rest,
       ...(workspace !== undefined && { scope: "WORKSPACE" as const, workspaceId: workspace }),
-      ...(expiresAt !== undefined && { expiresAt: expiresAt instanceof Date ? expiresAt.toISOString() : expiresAt }),
+      ...(expiresAt !== undefined && { expiresAt: timeOf(expiresAt) }),
     }));
     const { setUserCredentials } = whole(await send("SetMany", { input: { credentials, dryRun } }, { signal }));
     return setUserCredentials?.results ?? [];
@@ -183,8 +183,7 @@ export function keyrow(options: ClientOptions) {
       place: PlaceOptions = {},
     ): Promise<Credential> {
       const id = await idOf(credential, place);
-      const ends = expiresAt instanceof Date ? expiresAt.toISOString() : expiresAt;
-      const input = { id, value, ...(ends !== undefined && { expiresAt: ends }) };
+      const input = { id, value, ...(expiresAt !== undefined && { expiresAt: timeOf(expiresAt) }) };
       return changing(id, place, async () =>
         present(whole(await send("Rotate", { input }, place)).rotateUserCredential?.userCredential ?? null),
       );
@@ -245,6 +244,12 @@ function whole<N extends keyof Operations>(
 function named(which: Which): { provider: string; name: string } {
   if (!("id" in which)) return which;
   throw new KeyrowError("VALIDATION", { message: "A credential is set by provider and name, not by its id." });
+}
+
+function timeOf(time: string | Date | null): string | null {
+  if (!(time instanceof Date)) return time;
+  if (!Number.isNaN(time.getTime())) return time.toISOString();
+  throw new KeyrowError("VALIDATION", { message: "The value of expiresAt is no date." });
 }
 
 function nodesOf<T>(connection: { readonly nodes: ReadonlyArray<T | null> } | null): T[] {

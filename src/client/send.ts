@@ -50,7 +50,7 @@ export function createSend(options: ClientOptions): Send {
   const { timeout = 30_000, retries = 2 } = options;
   const call = options.fetch ?? globalThis.fetch;
   return async (name, variables, { signal } = {}) => {
-    const body = JSON.stringify({ query: documents[name], operationName: name, variables });
+    const body = asJson({ query: documents[name], operationName: name, variables });
     for (let attempt = 0; ; attempt++) {
       signal?.throwIfAborted();
       const token = typeof options.token === "string" ? options.token : await options.token();
@@ -61,6 +61,14 @@ export function createSend(options: ClientOptions): Send {
       await pause(outcome.waitMs ?? 250 * 2 ** attempt * (0.5 + Math.random() / 2), signal);
     }
   };
+}
+
+function asJson(request: object): string {
+  try {
+    return JSON.stringify(request);
+  } catch (cause) {
+    throw new KeyrowError("VALIDATION", { message: "What was given can't be written as JSON.", cause });
+  }
 }
 
 interface Failed {

@@ -216,6 +216,8 @@ test("errors are those of the catalogue", async (t) => {
     ["UNAUTHENTICATED", keyrow({ url: server.url, token: "no token" }).whoami()],
     ["VALIDATION", client.set({ credential: randomUUID(), value: "v" })],
     ["LIMIT_EXCEEDED", client.set({ credential: "p/n", value: "v".repeat(70_000) })],
+    ["VALIDATION", client.set({ credential: "p/n", value: "v", expiresAt: new Date("soon") })],
+    ["VALIDATION", client.set({ credential: "p/n", value: "v", metadata: { large: 1n } })],
     ["NOT_FOUND", client.rotate("p/none", { value: "v" })],
   ];
   for (const [code, promise] of cases) t.is((await failure(promise)).code, code);
