@@ -149,6 +149,18 @@ test("a user has 100 tokens at once; those that were revoked or have ended don't
   });
 });
 
+test("a token with limits makes none beyond 50 of its user's, and leaves the others to a full one", async (t) => {
+  for (const limited of [by(ids.token), { ...admin, limits: {} }]) {
+    await inWorld(pool, async (s) => {
+      await s.run(`insert into keyrow.tokens (id, user_id, name, limits, expires_at)
+        select gen_random_uuid(), '${ids.workspaceAdmin}', 'x', '[{}]', now() + interval '1 hour' from generate_series(1, 46)`);
+      t.is(await s.try(limited, create()), 1);
+      t.is((await s.error(limited, create())).constraint, "tokens_live");
+      t.is(await s.try(admin, create()), 1);
+    });
+  }
+});
+
 test("what was made with a revoked token is revoked with it, and counts no more, whoever revokes", async (t) => {
   const alive = "select id from keyrow.visible_tokens() where revoked_at is null";
   for (const [who, sql] of [
