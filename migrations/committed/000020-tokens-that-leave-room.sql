@@ -1,5 +1,5 @@
---! Previous: sha1:cf43be7c1867fd20fd7a58d7a0733d3b46e5327b
---! Hash: sha1:b4bd8c453089695226858bb40b8efca945d72612
+--! Previous: sha1:4611cb9d67d942fe0ea0696a507e70fff72e82a1
+--! Hash: sha1:6051eafd4bf41a78d373c069e5fd58ab74cb97c3
 --! Message: tokens that leave room
 
 --! split: 1-current.sql
