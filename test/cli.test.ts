@@ -58,6 +58,12 @@ for (const args of [
   });
 }
 
+test("help of a command in a group is the group's and the command's name", async (t) => {
+  const { stdout, exitCode } = await keyrow(["help", "token", "create"]);
+  t.deepEqual([stdout, exitCode], [(await keyrow(["token", "create", "--help"])).stdout, 0]);
+  t.like(await keyrow(["help", "token", "make"]), { stdout: "", exitCode: 2 });
+});
+
 test("help is as wide as it may be, but for examples, whose purpose stands below where they are long", async (t) => {
   for (const args of [["machine", "add"], ["run"], ["system", "set"], ["rewrap"]]) {
     const { stdout } = await keyrow([...args, "--help"]);
