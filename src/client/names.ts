@@ -8,11 +8,17 @@ export type Which = { readonly id: string } | { readonly provider: string; reado
 
 /** Reads `provider/name`, parted by the first slash, or an id. Throws VALIDATION, which never repeats what was given. */
 export function parseWhich(text: string): Which {
+  // Who calls from JavaScript may give anything.
+  if (typeof text !== "string") throw noName();
   if (uuid.test(text)) return { id: text.toLowerCase() };
   const at = text.indexOf("/");
   const [provider, name] = [text.slice(0, Math.max(at, 0)), text.slice(at + 1)];
   if (provider !== "" && name !== "" && text.isWellFormed()) return { provider, name };
-  throw new KeyrowError("VALIDATION", {
+  throw noName();
+}
+
+function noName(): KeyrowError {
+  return new KeyrowError("VALIDATION", {
     message: "That is not the name of a credential.",
     hint: "Write <provider>/<name>, as in github/deploy, or the credential's id.",
   });

@@ -44,3 +44,9 @@ test("a row is what was asked for in its place alone, and by its id in any", (t)
   for (const place of [undefined, workspace]) t.true(isNamed(theirs, { id: theirs.id }, place));
   t.false(isMatched(mine, theirs.id, undefined));
 });
+
+test("what is no text names no credential", (t) => {
+  for (const value of [undefined, null, 1, {}, ["github/deploy"]]) {
+    t.is(t.throws(() => parseWhich(value as unknown as string), { code: "VALIDATION" }).message.includes("name"), true);
+  }
+});
