@@ -66,11 +66,20 @@ export interface TestServerOptions {
 export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
   const database = options.database ?? (await createTestDatabase());
   try {
-    return await startOn(database, options);
+    return await inTurn(() => startOn(database, options));
   } catch (error) {
     await database.drop();
     throw error;
   }
+}
+
+let last: Promise<unknown> = Promise.resolve();
+
+/** One start at a time: each holds the process while it builds its schema, and the others' connections would be given up. */
+function inTurn<T>(start: () => Promise<T>): Promise<T> {
+  const turn = last.then(start);
+  last = turn.catch(() => undefined);
+  return turn;
 }
 
 async function startOn(database: TestDatabase, options: TestServerOptions): Promise<TestServer> {
