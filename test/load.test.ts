@@ -109,7 +109,7 @@ test("the flood of many users is answered 503 with Retry-After beyond KEYROW_MAX
   const users = await Promise.all(Array.from({ length: 40 }, () => makeUser(server.database)));
   const { floods, late } = await holdingUp(server, async () => {
     // None asks for more than a user's half.
-    const floods = users.slice(20).map((user) => flood(server, user, 3, held));
+    const floods = users.slice(20).map((user) => flood(server, user, 2, held));
     // Five are held up, so one of the others is the first to be answered.
     const late = users.slice(0, 20).map((user) => post(server.url, server.token(user), held));
     t.is((await Promise.race(late)).status, 503);
@@ -127,7 +127,7 @@ test("one user has half of KEYROW_MAX_REQUESTS at most, whichever tokens it send
   const directory = mkdtempSync(join(tmpdir(), "keyrow-load-"));
   t.teardown(() => rmSync(directory, { recursive: true }));
   const signingKey = await ownSigningKey(join(directory, "signing-key.pem"));
-  const server = await startTestServer({ env: { LOG_LEVEL: "warn", KEYROW_MAX_REQUESTS: "9" }, signingKey });
+  const server = await startTestServer({ env: { LOG_LEVEL: "warn", KEYROW_MAX_REQUESTS: "10" }, signingKey });
   t.teardown(() => server.stop());
   const [ana, bo] = [await makeUser(server.database), await makeUser(server.database)];
   // Another issuer, and so another subject of the same user.

@@ -4,7 +4,6 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import test, { type ExecutionContext } from "ava";
 import { execa } from "execa";
-import { createKeyFile } from "../src/cipher/keyfile.ts";
 import { settings } from "../src/settings.ts";
 import { withConnection } from "../src/setup.ts";
 import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts";
@@ -123,18 +122,30 @@ onSystem(
     await run("postgres", "postgres", "create role dba login createrole createdb; create role alice login");
     await run("dba", "postgres", "create database app");
     const keys = join(at.directory, "keys.json");
-    await createKeyFile(keys);
     const { publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
     writeFileSync(join(at.directory, "issuer.pem"), publicKey.export({ type: "spki", format: "pem" }));
-    const env = { ADMIN_URL: server.url("dba", "app") };
+    const env = { ADMIN_URL: server.url("dba", "app"), KEYROW_KEY_FILE: keys };
     const here = (text: string) =>
       text
-        .replaceAll(/postgres:\/\/(\w+):\.\.\.@host\/app/g, (_, login) => `'${server.url(login, "app")}'`)
-        .replaceAll("/etc/keyrow/keys.json", keys);
+        .replaceAll(/postgres:\/\/(\w+)(?::\.\.\.)?@host\/app/g, (_, login) => `'${server.url(login, "app")}'`)
+        .replaceAll("/etc/keyrow/keys.json", `'${keys}'`)
+        // Without a terminal psql reads passwords from standard input: each twice.
+        .replace("psql -c '\\password", "< passwords setsid -w psql -c '\\password");
+    writeFileSync(join(at.directory, "passwords"), "a password\n".repeat(6));
 
-    const [print = "", psql = "", migrate = "", serve = ""] = blocks.own.trim().split("\n");
-    await does(t, at, `${print}\n${psql}\n${here(migrate)}`, env);
-    const port = await goesOn(t, at, here(serve), {}, /"port":(\d+).*"msg":"ready"/);
+    const lines = blocks.own.trim().split("\n");
+    const serve = lines.pop() ?? "";
+    await does(t, at, here(lines.join("\n")), {});
+    const passwords = await run(
+      "postgres",
+      "app",
+      "select rolname from pg_authid where rolpassword is not null order by 1",
+    );
+    t.deepEqual(
+      passwords.rows.map(({ rolname }) => rolname),
+      ["keyrow_authenticator", "keyrow_migrate", "keyrow_worker"],
+    );
+    const port = await goesOn(t, at, here(serve), env, /"port":(\d+).*"msg":"ready"/);
     t.is((await fetch(`http://127.0.0.1:${port}/readyz`)).status, 200);
 
     await run(
