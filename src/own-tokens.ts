@@ -1,11 +1,12 @@
 import { randomUUID } from "node:crypto";
 import jwt from "jsonwebtoken";
-import pg from "pg";
+import type pg from "pg";
 import { KeyrowError } from "./errors.ts";
 import type { Issuer } from "./issuers/issuer.ts";
 import { OWN_ISSUER } from "./own-issuer.ts";
 import type { Session } from "./session.ts";
 import type { SigningKey } from "./signing-key.ts";
+import { fromDatabaseError } from "./sql-errors.ts";
 import type { Claims } from "./token.ts";
 import { LIMITS_CLAIM } from "./token-limits.ts";
 import { createWithPgClient } from "./with-pg-client.ts";
@@ -75,16 +76,18 @@ export interface Liveness {
   check(claims: Claims, requestId: string): Promise<void>;
 }
 
-// What has ended stays so: `keyrow.limits` says it for good.
+// So long is one refused without asking: long enough for a flood, and no longer than a fault of the database is felt.
+const ENDED_MS = 2_000;
 const MOST_ENDED = 1_000;
 
 /** Makes the check of the tokens that Keyrow made. */
 export function createLiveness(pool: pg.Pool, session: Session, requestMs?: number): Liveness {
   const withPgClient = createWithPgClient(pool, requestMs);
-  const ended = new Set<string>();
+  const endedAt = new Map<string, number>();
   return {
     refuseEnded(claims) {
-      if (ended.has(nameOf(claims) ?? "")) throw new KeyrowError("UNAUTHENTICATED");
+      const since = endedAt.get(nameOf(claims) ?? "") ?? Number.NEGATIVE_INFINITY;
+      if (performance.now() - since < ENDED_MS) throw new KeyrowError("UNAUTHENTICATED");
     },
     async check(claims, requestId) {
       const name = nameOf(claims);
@@ -92,8 +95,13 @@ export function createLiveness(pool: pg.Pool, session: Session, requestMs?: numb
       try {
         await withPgClient(session(claims, requestId), (client) => client.query({ text: "select keyrow.limits()" }));
       } catch (error) {
-        if (error instanceof pg.DatabaseError && error.code === "28000") ended.add(name);
-        if (ended.size > MOST_ENDED) ended.delete(ended.values().next().value as string);
+        if (fromDatabaseError(error)?.code === "UNAUTHENTICATED") {
+          // The newest last: the oldest are forgotten first.
+          endedAt.delete(name);
+          endedAt.set(name, performance.now());
+        }
+        const [oldest = ""] = endedAt.keys();
+        if (endedAt.size > MOST_ENDED) endedAt.delete(oldest);
         throw error;
       }
     },

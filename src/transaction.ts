@@ -91,12 +91,11 @@ export async function transact(
 
 /** Does all that `transact` does, and takes it back. */
 export async function tryOut(...[client, ...query]: Parameters<typeof transact>): Promise<pg.QueryResult> {
-  const { stream } = (client as pg.PoolClient).connection;
-  stream.cork();
-  // Within a transaction that was begun, the Sync ends none.
-  const steps = [client.query("begin"), transact(client, ...query), client.query("rollback")] as const;
-  stream.uncork();
-  const [begun, tried, ended] = await Promise.allSettled(steps);
-  for (const step of [begun, tried, ended]) if (step.status === "rejected") throw step.reason;
-  return (tried as PromiseFulfilledResult<pg.QueryResult>).value;
+  // Within a transaction that was begun, the Sync ends none; where it was not, nothing may be sent.
+  await client.query("begin");
+  try {
+    return await transact(client, ...query);
+  } finally {
+    await client.query("rollback");
+  }
 }

@@ -99,7 +99,7 @@ onOldNode("every command for scripts works on Node 20 without optional dependenc
     ["1|", ["run", "--only", "app/*", "--", "sh", "-c", 'printf "%s|%s" "$APP_ONE" "$KEYROW_TOKEN"']],
     ["7 ", ["run", "--only", "app/*", "--", "sh", "-c", "exit 7"]],
     [/^143 /, ["run", "--only", "app/*", "--", "sh", "-c", "kill -TERM $$"]],
-    [/^127 /, ["run", "--only", "app/*", "--", "no-such-command"]],
+    [/^127 /, ["run", "--only", "app/*", "--", "./no-such-command"]],
     ["rotated  app/one", ["rotate", "app/one"], "3"],
     ["revoked  app/one", ["revoke", "app/one"]],
     [/^1 error: .*revoked/, ["get", "app/one"]],

@@ -1,15 +1,19 @@
-import { generateKeyPairSync } from "node:crypto";
+import { generateKeyPairSync, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, rm, stat } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
+import { setTimeout as delay } from "node:timers/promises";
 import test from "ava";
 import jwt from "jsonwebtoken";
+import pg from "pg";
 import { OWN_ISSUER } from "../../src/own-issuer.ts";
-import { ownSigner } from "../../src/own-tokens.ts";
+import { createLiveness, ownSigner } from "../../src/own-tokens.ts";
+import { createSession } from "../../src/session.ts";
 import { ownSigningKey, type SigningKey } from "../../src/signing-key.ts";
 import type { Limit } from "../../src/token-limits.ts";
 import { type Answer, asAdmin, makeUser, post, startTestServer, type TestServer } from "../helpers/server.ts";
+import { forge } from "../reveal/credentials.ts";
 
 // Tokens that are made with a token: what they may do, and that they end at once when they are revoked.
 
@@ -173,6 +177,30 @@ test("a revoked token and its descendants are refused at the next request, on ev
   }
   t.is((await ask(full, hello)).status, 200);
   t.deepEqual((await ask(full, REVOKE, { id: child.id })).codes, [], "again");
+});
+
+test("a token that the database took for ended, and no longer does, is good again soon", async (t) => {
+  const ana = await makeUser(server.database);
+  const { jwt: token, id } = await make(server.token(ana));
+  const setRevoked = (value: "now()" | "null") =>
+    forge(server.database, `update keyrow.tokens set revoked_at = ${value} where id = $1`, [id]);
+  await setRevoked("now()");
+  t.is((await ask(token, LIST)).status, 401);
+  await setRevoked("null");
+  let status = 401;
+  for (const deadline = Date.now() + 20_000; status !== 200 && Date.now() < deadline; await delay(50)) {
+    ({ status } = await ask(token, LIST));
+  }
+  t.is(status, 200);
+});
+
+test("a database that lets nobody in ends no token", async (t) => {
+  const refusal = Object.assign(new pg.DatabaseError("not now", 7, "error"), { code: "28000", severity: "FATAL" });
+  const pool = { options: { max: 4 }, connect: () => Promise.reject(refusal) } as unknown as pg.Pool;
+  const { check, refuseEnded } = createLiveness(pool, createSession({ statementMs: 1_000 }));
+  const claims = { userId: randomUUID(), expiresAt: 0, limits: [{ token: randomUUID() }] };
+  await t.throwsAsync(check(claims, "request"), { code: "28000" });
+  t.notThrows(() => refuseEnded(claims));
 });
 
 test("a revoked token is refused before its body is there, and holds no turn of its user's", async (t) => {

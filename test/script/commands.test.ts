@@ -66,6 +66,18 @@ test("whoami, set, get, describe, list, rotate, revoke and rm go through the lif
   t.deepEqual(await as(["list"]), { stdout: "", stderr: "there are no credentials\n", exitCode: 0 });
 });
 
+test("what is changed is told as JSON as well", async (t) => {
+  const { as } = await somebody();
+  const told = async (args: string[], input?: string) => JSON.parse((await as([...args, "--json"], input)).stdout);
+  const { id, ...made } = await told(["set", "github/deploy"], "one");
+  t.deepEqual(made, { provider: "github", name: "deploy", created: true });
+  const same = { id, provider: "github", name: "deploy" };
+  t.deepEqual(await told(["set", "github/deploy"], "two"), { ...same, renewed: true });
+  t.deepEqual(await told(["rotate", "github/deploy"], "three"), { ...same, rotated: true });
+  t.deepEqual(await told(["revoke", "github/deploy"]), { ...same, revoked: true });
+  t.deepEqual(await told(["rm", "github/deploy"]), { ...same, deleted: true });
+});
+
 test("a value is kept byte by byte, less one newline at its end where it is not wanted exactly", async (t) => {
   const { as } = await somebody();
   const value = "-----BEGIN x-----\r\n\té🔑 $HOME \"'`\\\n-----END-----\n\n";

@@ -33,6 +33,15 @@ async function somebody(t: { teardown(end: () => void): void }) {
   return { env, token, kept: join(home, "config/keyrow/login.json"), home };
 }
 
+test("login and logout tell as JSON what they did", async (t) => {
+  const { env, token, kept } = await somebody(t);
+  const told = async (args: string[], input?: string) =>
+    JSON.parse((await keyrow([...args, "--json"], { env, ...(input !== undefined && { input }) })).stdout);
+  t.like(await told(["login", server.url], token), { server: server.url, name: "Ana", path: kept });
+  t.deepEqual(await told(["logout"]), { forgotten: true });
+  t.deepEqual(await told(["logout"]), { forgotten: false });
+});
+
 test("login keeps server and token for the user alone, and logout forgets them", async (t) => {
   const { env, token, kept } = await somebody(t);
   const { stdout, exitCode } = await keyrow(["login", server.url], { env, input: `${token}\n` });

@@ -68,6 +68,10 @@ test("tokens are listed with their limits, and revoked by id with all that were 
     t.like(refused, { stdout: "", exitCode: 4 });
     t.regex(refused.stderr, /^error: a valid token is required\n/);
   }
+  const another = JSON.parse((await as(["token", "create", "--json"])).stdout);
+  const revoked = JSON.parse((await as(["token", "revoke", another.id, "--json"])).stdout);
+  t.is(revoked.id, another.id);
+  t.true(Date.parse(revoked.revokedAt) > 0);
 });
 
 test("a token may be for one workspace, by its id or name", async (t) => {
