@@ -224,8 +224,8 @@ test("run --json tells an error as JSON, and leaves the command's own arguments 
     },
     3,
   ]);
-  t.deepEqual(await told("--json", "--only", "p/*", "--", "no-such-command"), [
-    { code: "USAGE", message: "no-such-command can't be run (ENOENT)." },
+  t.deepEqual(await told("--json", "--only", "p/*", "--", "./no-such-command"), [
+    { code: "USAGE", message: "./no-such-command can't be run (ENOENT)." },
     127,
   ]);
   t.like((await told("--only", "p", "--json", ...started))[0], { code: "USAGE" });
