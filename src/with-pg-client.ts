@@ -65,11 +65,7 @@ export function createWithPgClient(pool: pg.Pool, requestMs = 30_000): WithPgCli
     } catch (error) {
       // Only an error that PostgreSQL reported leaves the connection in a state that is known, unless it was its last.
       const reported = error instanceof pg.DatabaseError || error instanceof KeyrowError;
-      const isBroken = isAlive(client).then(
-        () => false,
-        () => true,
-      );
-      broken = !reported || (await isBroken);
+      broken = !reported || !(await answers(client));
       throw error;
     } finally {
       client.off("error", onError);
@@ -90,6 +86,13 @@ export function createWithPgClient(pool: pg.Pool, requestMs = 30_000): WithPgCli
 }
 
 type OnClient = <T>(settings: Settings | null, callback: (client: PgClient) => T | Promise<T>) => Promise<T>;
+
+function answers(client: pg.PoolClient): Promise<boolean> {
+  return isAlive(client).then(
+    () => true,
+    () => false,
+  );
+}
 
 /** A client without settings: for PostGraphile's own questions at the start. */
 function plain(client: pg.PoolClient): PgClient {
