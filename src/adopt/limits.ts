@@ -1,5 +1,6 @@
 import type { Facts, Table } from "./facts.ts";
 import { BY_OWNER, type Finding, identifier, literal } from "./finding.ts";
+import { binds } from "./rights.ts";
 
 const ALL = "(select keyrow.is_unlimited())";
 const COMMANDS = ["select", "insert", "update", "delete"] as const;
@@ -29,15 +30,10 @@ export function limitFindings(facts: Facts): Finding[] {
 
 function unlimited(facts: Facts, table: Table): Finding[] {
   const { name, policies } = table;
-  const limited = policies.some(
-    ({ command, permissive, roles }) =>
-      !permissive && ["r", "*"].includes(command) && roles.some((role) => ["public", "keyrow_user"].includes(role)),
-  );
   const [rule, comment] = sees[name] ?? [];
-  if (limited || rule === undefined || comment === undefined) return [];
+  if (binds(table, "r", "keyrow_user") || rule === undefined || comment === undefined) return [];
   const what = `keyrow_user may read public.${name}, where no restrictive policy holds a token to its limits.`;
-  const sql = COMMANDS.map((command) => `${name}_${command}_limited`)
-    .map((policy, index) => [policy, COMMANDS[index] ?? "select"] as const)
+  const sql = COMMANDS.map((command) => [`${name}_${command}_limited`, command] as const)
     .filter(([policy]) => !policies.some((one) => one.name === policy))
     .flatMap(([policy, command]) => [
       `create policy ${policy} on public.${name} as restrictive for ${command} to ${boundBy(name, command)}${clauses(command, rule)};`,

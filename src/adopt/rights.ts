@@ -102,22 +102,26 @@ export function allows({ policies }: Table, command: "r" | "a", role: string): b
   return policies.some((one) => one.permissive && [command, "*"].includes(one.command) && one.roles.includes(role));
 }
 
+/** Whether a restrictive policy of a table binds the role for a command, by its name or as it binds everybody. */
+export function binds({ policies }: Table, command: "r" | "a", role: string): boolean {
+  return policies.some(
+    (one) =>
+      !one.permissive &&
+      [command, "*"].includes(one.command) &&
+      one.roles.some((bound) => ["public", role].includes(bound)),
+  );
+}
+
 /** Restrictive policies bind keyrow_reveal as they bind everybody; what they let pass only their owner knows. */
 function restrictionFindings({ tables }: Facts): Finding[] {
   const uses = [
     { table: "workspaces", command: "r", what: "reads it for whoever asks" },
     { table: "workspace_members", command: "r", what: "reads it for whoever asks" },
     { table: "activity_logs", command: "a", what: "writes to it with any claims or none" },
-  ];
+  ] as const;
   return uses.flatMap(({ table, command, what }): Finding[] => {
     const found = tables.find(({ name }) => name === table);
-    const binding = found?.policies.some(
-      (one) =>
-        !one.permissive &&
-        [command, "*"].includes(one.command) &&
-        one.roles.some((role) => ["public", "keyrow_reveal"].includes(role)),
-    );
-    if (!found?.rowSecurity || !binding) return [];
+    if (!found?.rowSecurity || !binds(found, command, "keyrow_reveal")) return [];
     return [
       {
         name: `policy.${table}.restrictive`,
