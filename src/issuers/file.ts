@@ -63,15 +63,20 @@ export interface NamedIssuer {
  * Throws USAGE for anything else.
  */
 export function issuerNamed({ issuersFile }: Pick<Config["jwt"], "issuersFile">, named: string): NamedIssuer {
-  const listed = issuersFile === undefined ? [] : namesIn(issuersFile);
-  const found = listed.find(({ name }) => name === named) ?? listed.find(({ issuer }) => issuer === named);
+  return issuerAmong(issuersFile === undefined ? undefined : namesIn(issuersFile), named);
+}
+
+type Listed = ReadonlyArray<Pick<ListedIssuer, "name" | "issuer">>;
+
+function issuerAmong(listed: Listed | undefined, named: string): NamedIssuer {
+  const found = listed?.find(({ name }) => name === named) ?? listed?.find(({ issuer }) => issuer === named);
   if (found !== undefined) return { iss: found.issuer, known: true };
   // An address shows itself as one.
   if (/^[a-z]+:\/\/[\x21-\x7e]{1,240}$/.test(named)) return { iss: named, known: false };
   throw unknown(
-    issuersFile === undefined
+    listed === undefined
       ? "Set JWT_ISSUERS to the servers' file, or give the issuer exactly as its tokens have it, https://... and all."
-      : `The file of JWT_ISSUERS has ${listed.map(({ name }) => name).join(", ")}.`,
+      : whichThereAre(listed),
   );
 }
 
@@ -80,12 +85,10 @@ export function issuerToAdd(
   { jwt, adminDatabaseUrl }: Pick<Config, "jwt" | "adminDatabaseUrl">,
   named: string,
 ): NamedIssuer {
-  const issuer = issuerNamed(jwt, named);
+  const listed = jwt.issuersFile === undefined ? undefined : namesIn(jwt.issuersFile);
+  const issuer = issuerAmong(listed, named);
   if (issuer.known) return issuer;
-  if (jwt.issuersFile !== undefined) {
-    const names = namesIn(jwt.issuersFile).map(({ name }) => name);
-    throw unknown(`The file of JWT_ISSUERS has ${names.join(", ")}. List this one there first.`);
-  }
+  if (listed !== undefined) throw unknown(`${whichThereAre(listed)} List this one there first.`);
   // The embedded server's settings are those of whoever runs this command.
   if (adminDatabaseUrl === undefined) {
     throw unknown("The embedded server takes no tokens of issuers: set JWT_ISSUERS, here and for `keyrow start`.");
@@ -93,12 +96,16 @@ export function issuerToAdd(
   return issuer;
 }
 
+function whichThereAre(listed: Listed): string {
+  return `The file of JWT_ISSUERS has ${listed.map(({ name }) => name).join(", ")}.`;
+}
+
 function unknown(hint: string): KeyrowError {
   return new KeyrowError("USAGE", { message: "There is no issuer of this name.", hint });
 }
 
 /** Names alone: whoever manages the database need not be able to read the issuers' secrets. */
-function namesIn(file: string): Array<Pick<ListedIssuer, "name" | "issuer">> {
+function namesIn(file: string): Listed {
   const listed = readList(file) as Array<Partial<ListedIssuer> | null>;
   return listed.flatMap((one) =>
     typeof one?.name === "string" && typeof one.issuer === "string" ? [{ name: one.name, issuer: one.issuer }] : [],
