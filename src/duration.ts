@@ -13,3 +13,8 @@ export function parseDuration(text: string): number {
     hint: "Give a whole number with s, m, h or d, from 1s to 365d, as in 15m.",
   });
 }
+
+/** When what begins now (in ms) and lasts so many seconds ends, to the second, as a token says it. */
+export function endOf(seconds: number, now = Date.now()): Date {
+  return new Date((Math.floor(now / 1000) + seconds) * 1000);
+}

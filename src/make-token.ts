@@ -1,6 +1,6 @@
 import { withAdmin } from "./admin-database.ts";
 import type { Config } from "./config.ts";
-import { parseDuration } from "./duration.ts";
+import { endOf, parseDuration } from "./duration.ts";
 import { KeyrowError } from "./errors.ts";
 import { type JwtKey, secretKey } from "./jwt-key.ts";
 import { readSecrets } from "./secrets.ts";
@@ -31,8 +31,7 @@ export async function makeToken(
   const sign = createSigner({ ...config.jwt, key: await signingKey(config) }, () => now);
   const found = await lookup(config, user);
   if (found === undefined) throw unknownUser();
-  const expiresAt = new Date((Math.floor(now / 1000) + expiresIn) * 1000);
-  return { userId: found.id, jwt: sign({ userId: found.id, expiresIn }), expiresAt };
+  return { userId: found.id, jwt: sign({ userId: found.id, expiresIn }), expiresAt: endOf(expiresIn, now) };
 }
 
 async function signingKey(config: Config): Promise<JwtKey> {

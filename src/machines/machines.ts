@@ -1,7 +1,7 @@
 import type pg from "pg";
 import { withAdmin } from "../admin-database.ts";
 import type { Config } from "../config.ts";
-import { parseDuration } from "../duration.ts";
+import { endOf, parseDuration } from "../duration.ts";
 import { KeyrowError } from "../errors.ts";
 import { issuerToAdd, type NamedIssuer } from "../issuers/file.ts";
 import { machineSigner } from "../own-tokens.ts";
@@ -116,7 +116,7 @@ export async function makeMachineToken(config: Config, name: string, expires: st
       hint: "Make a machine without --issuer for tokens from here.",
     });
   }
-  const expiresAt = new Date((Math.floor(Date.now() / 1000) + expiresIn) * 1000);
+  const expiresAt = endOf(expiresIn);
   return { id, jwt: sign({ id, expiresAt }), expiresAt };
 }
 
