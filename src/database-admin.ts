@@ -37,7 +37,8 @@ export async function databaseAddress({ dataDirectory }: Config, who: string): P
 }
 
 /**
- * Runs psql on the running embedded database, as `owner` where the first argument is none of the addresses. The password is in its environment, for arguments can be read by everybody on the machine.
+ * Runs psql on the running embedded database, as `owner` where the first argument is none of the addresses. The password
+ * is in its environment, for arguments can be read by everybody on the machine.
  */
 export async function runPsql(config: Config, args: readonly string[]): Promise<Ended> {
   const [first = "", ...others] = args;

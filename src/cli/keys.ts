@@ -37,7 +37,7 @@ const create = command(
   )
   .addHelpText(
     "after",
-    "\nFor a database of your own that has no credentials yet; `npm start` makes its own. Run it as the user that the server\nruns as, and back the file up apart from the database: without it no value opens.",
+    "\nFor a database of your own that has no credentials yet; `npm start` makes its own. Run it as the user that the server runs as, and back the file up apart from the database: without it no value opens.",
   )
   .action(async ({ json }: { json: boolean }) => {
     const { readConfig } = await import("../config.ts");
