@@ -1,5 +1,6 @@
 import { createReadStream, statSync } from "node:fs";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { OpenBaoAccess, TransitKey } from "../src/cipher/openbao/access.ts";
 import { OPENBAO, readCredentials } from "../src/embedded/openbao/home.ts";
@@ -82,22 +83,27 @@ async function kvReady(openBao: BenchOpenBao, mount: string): Promise<void> {
   throw new Error("the KV is not ready");
 }
 
-// Each request leaves two lines in the audit file: itself and its answer.
-const LINES = 2;
+/** A line of the audit file, as far as it tells of values. */
+interface AuditLine {
+  readonly type: "request" | "response";
+  readonly request: { readonly path: string; readonly data?: { readonly batch_input?: readonly unknown[] } };
+}
 
-/** Does work of so many requests; throws where they are not all in OpenBao's audit file. */
+/** Does work of so many requests with so many values each; throws where not all values are in OpenBao's audit file. */
 export async function audited<T extends { readonly requests: number }>(
   { directory }: BenchOpenBao,
+  each: number,
   work: () => Promise<T>,
 ): Promise<T> {
   const path = join(directory, "audit.log");
   const start = statSync(path).size;
   const result = await work();
-  let lines = 0;
-  for await (const chunk of createReadStream(path, { start })) {
-    for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, at + 1)) lines++;
+  let values = 0;
+  for await (const line of createInterface(createReadStream(path, { start }))) {
+    const { type, request }: AuditLine = JSON.parse(line);
+    // What is answered is told once more, with the answer. A KV has no batches; the rest, such as the key's versions, are no values.
+    if (type === "response") values += request.data?.batch_input?.length ?? (request.path.includes("/data/") ? 1 : 0);
   }
-  // Keyrow asks for more now and then, such as the key's versions.
-  if (lines >= result.requests * LINES) return result;
-  throw new Error(`${result.requests} requests left ${lines} lines in the audit file`);
+  if (values >= result.requests * each) return result;
+  throw new Error(`${result.requests} requests left ${values} values in the audit file`);
 }

@@ -76,7 +76,8 @@ async function measureOperation(
     values,
     memory: () => contender.memory(),
     cpu: () => contender.cpu(),
-    round: (ms: number) => recorded(database, entries, () => audited(openBao, () => contender.round(name, doers, ms))),
+    round: (ms: number) =>
+      recorded(database, entries, () => audited(openBao, values, () => contender.round(name, doers, ms))),
   });
   const { figures, ratio } = await sideBySide(
     [
