@@ -62,6 +62,29 @@ test.serial("one call for all items, split at two hundred", async (t) => {
   t.deepEqual(calls.map(({ items: count }) => count).sort(), [1, 200]);
 });
 
+test.serial("what is asked for under load goes in few calls, and a wrong row fails alone", async (t) => {
+  const { transit, calls } = observe(t, bao.access, bao.transitKey);
+  const items = Array.from({ length: 300 }, (_, index) => ({ context: userContext(), value: `value ${index}` }));
+  const sealed = await Promise.all(items.map(({ context, value }) => sealOne(transit, context, value)));
+  t.true(calls.filter(({ operation }) => operation === "encrypt").length < 30, "sealed");
+  calls.length = 0;
+  const opened = await Promise.all(
+    sealed.map((one, index) => {
+      const context = index % 10 === 0 ? userContext() : (items[index]?.context ?? []);
+      return transit.open([{ ...one, context }]);
+    }),
+  );
+  t.true(calls.length < 30, "opened");
+  t.is(
+    calls.reduce((sum, call) => sum + call.items, 0),
+    300,
+  );
+  for (const [index, [answer]] of opened.entries()) {
+    if (index % 10 === 0) isCannotOpen(t, answer);
+    else t.is(answer, items[index]?.value);
+  }
+});
+
 test.serial("large values are split by their size, and come back", async (t) => {
   const { transit, calls } = observe(t, bao.access, bao.transitKey);
   const items = Array.from({ length: 100 }, (_, index) => ({

@@ -2,7 +2,8 @@ import { z } from "zod";
 import { OpenBaoFault } from "./fault.ts";
 
 // OpenBao refuses a body of more than some thousand strings, and items have two; and one of more than 32 MiB.
-const MOST_ITEMS = 200;
+/** How many items a call has at most. */
+export const MOST_ITEMS = 200;
 const MOST_BYTES = 8 * 1024 * 1024;
 
 /** An item of a batch as it is sent: texts of base64 or ciphertexts. */

@@ -2,6 +2,7 @@ import type { TransitKey } from "./access.ts";
 import { type BatchItem, type BatchResult, readResults, sizeOf, split } from "./batch.ts";
 import { MOST_BYTES, MOST_MS, type OpenBaoClient } from "./client.ts";
 import { OpenBaoFault } from "./fault.ts";
+import { createGatherer } from "./gather.ts";
 import type { TokenKeeper } from "./token.ts";
 import { readVersions, type Versions } from "./versions.ts";
 
@@ -26,7 +27,10 @@ export interface TransitKeyParts {
 
 /** A Transit key as OpenBao has it; every call throws an OpenBaoFault where it comes to nothing. */
 export interface UsableKey {
-  /** Items through an operation, in as few calls as OpenBao takes; answers per item, in order. */
+  /**
+   * Items through an operation, in as few calls as OpenBao takes, under load together with somebody else's; answers per
+   * item, in order.
+   */
   run(operation: Operation, items: readonly BatchItem[]): Promise<BatchResult[]>;
   /** The key's versions, as OpenBao told them when asked at this moment (of performance.now) or later. */
   versions(notBefore: number): Promise<Versions>;
@@ -36,6 +40,9 @@ export interface UsableKey {
 
 /** How fast large batches are at the least: so much longer may a call with them take. */
 export const BYTES_PER_MS = 20_000;
+
+// Calls of an operation: OpenBao works on each with one processor, and what comes under load should go together.
+const MOST_AT_ONCE = 4;
 
 /** Makes the calls about one key, with a token that is kept alive. */
 export function createUsableKey({ client, tokens, place, onCall }: TransitKeyParts): UsableKey {
@@ -95,9 +102,12 @@ export function createUsableKey({ client, tokens, place, onCall }: TransitKeyPar
     }
   }
 
+  const gathered = (operation: Operation) => createGatherer((items) => batch(operation, items), MOST_AT_ONCE);
+  const send = { encrypt: gathered("encrypt"), decrypt: gathered("decrypt"), rewrap: gathered("rewrap") };
+
   return {
     async run(operation, items) {
-      const results = await Promise.all(split(items).map((part) => batch(operation, part)));
+      const results = await Promise.all(split(items).map(send[operation]));
       return results.flat();
     },
     versions(notBefore) {
