@@ -2,7 +2,6 @@ import { randomUUID } from "node:crypto";
 import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import test, { type ExecutionContext } from "ava";
 import { execa } from "execa";
 import { createKeyFile } from "../src/cipher/keyfile.ts";
@@ -11,6 +10,7 @@ import { secretKey } from "../src/jwt-key.ts";
 import { withConnection } from "../src/setup.ts";
 import { createSigner } from "../src/token.ts";
 import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts";
+import { cli, surroundings } from "./helpers/command.ts";
 import { snapshot } from "./helpers/migrations.ts";
 import { post } from "./helpers/server.ts";
 import { hasPostgres15, postgres15Bin, startPostgres15 } from "./helpers/system-postgres.ts";
@@ -37,7 +37,6 @@ const restoreDump = block("pg_restore --exit-on-error");
 const tidyUp = block("revoke keyrow_owner");
 const finish = block("diff before.txt after.txt");
 
-const cli = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
 const JWT_SECRET = "a-secret-of-forty-eight-bytes-for-this-test-only";
 const signer = createSigner({
   key: secretKey(JWT_SECRET),
@@ -195,10 +194,10 @@ async function makeValues(url: string): Promise<Record<string, string>> {
 
 /** Runs a block of the page in the directory, as a shell would that stops at the first fault. */
 async function shell(at: Source, text: string, env: Record<string, string>) {
-  const { PATH = "", HOME = "" } = process.env;
+  const { PATH = "" } = surroundings;
   return execa("bash", ["--norc", "-euo", "pipefail", "-c", text], {
     cwd: at.directory,
-    env: { PATH: `${join(at.directory, "bin")}:${postgres15Bin}:${PATH}`, HOME, NO_COLOR: "1", ...env },
+    env: { ...surroundings, PATH: `${join(at.directory, "bin")}:${postgres15Bin}:${PATH}`, NO_COLOR: "1", ...env },
     extendEnv: false,
     reject: false,
     timeout: 120_000,

@@ -4,7 +4,6 @@ import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import ava, { type TestFn } from "ava";
 import { execa } from "execa";
 import { type Environment, readConfig } from "../src/config.ts";
@@ -13,9 +12,9 @@ import { secretKey } from "../src/jwt-key.ts";
 import { makeToken } from "../src/make-token.ts";
 import { embeddedSecrets } from "../src/secrets.ts";
 import { createVerifier, issuerOf } from "../src/token.ts";
+import { cli, surroundings } from "./helpers/command.ts";
 
 const test = ava as TestFn<{ directory: string }>;
-const cli = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
 const secret = "an-example-of-a-secret-of-48-bytes-for-tests-only";
 const ana = "0b9f5a3e-52d4-4c7e-9d3a-6f1c2b7a8e90";
 const publicPem = generateKeyPairSync("rsa", { modulusLength: 2048 })
@@ -29,7 +28,7 @@ test.afterEach.always((t) => rm(t.context.directory, { recursive: true, force: t
 
 /** Runs the command as a process with this environment and no other; `node` are Node's own arguments. */
 async function keyrow(args: string[], env: Environment = {}, node: string[] = []) {
-  const options = { env, extendEnv: false, reject: false, timeout: 60_000 } as const;
+  const options = { env: { ...surroundings, ...env }, extendEnv: false, reject: false, timeout: 60_000 } as const;
   const { stdout, stderr, exitCode } = await execa(process.execPath, [...node, cli, ...args], options);
   return { stdout, stderr, exitCode };
 }

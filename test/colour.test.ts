@@ -1,6 +1,7 @@
 import test from "ava";
 import { execa } from "execa";
 import { coloured } from "../src/colour.ts";
+import { cli, surroundings } from "./helpers/command.ts";
 import { onTerminal, typeInto } from "./helpers/terminal.ts";
 
 // Node's loader of TypeScript, which the published package has no need of, warns where both variables are set.
@@ -27,8 +28,11 @@ onTerminal("so has the prompt for a value", async (t) => {
 });
 
 test("elsewhere there is no colour, whatever FORCE_COLOR says", async (t) => {
-  const cli = new URL("../src/cli.ts", import.meta.url).pathname;
-  const options = { env: { FORCE_COLOR: "1", TERM: "xterm-256color" }, extendEnv: false, reject: false };
+  const options = {
+    env: { ...surroundings, FORCE_COLOR: "1", TERM: "xterm-256color" },
+    extendEnv: false,
+    reject: false,
+  };
   t.is((await execa(process.execPath, [cli, "strat"], options)).stderr, plain);
   t.false((await execa(process.execPath, [cli, "help", "config"], options)).stdout.includes("\u001b"));
 });

@@ -3,7 +3,6 @@ import { existsSync } from "node:fs";
 import { copyFile, mkdir, rm, symlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import ava, { type ExecutionContext } from "ava";
 import { execa } from "execa";
 import { createKeyFile } from "../src/cipher/keyfile.ts";
@@ -11,6 +10,7 @@ import { withConnection } from "../src/setup.ts";
 import { type Served, serve } from "./faults/serving.ts";
 import { keyrow } from "./helpers/admin.ts";
 import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts";
+import { cli } from "./helpers/command.ts";
 import { openBaoTest, startOpenBao } from "./helpers/openbao.ts";
 import { startOwnOpenBao } from "./helpers/openbao-own.ts";
 import { post } from "./helpers/server.ts";
@@ -31,7 +31,6 @@ const steps = {
   snapshotBack: block("bao operator raft snapshot restore"),
   status: block("npx keyrow keys status --rows"),
 };
-const cli = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
 const setUp = pageOf("openbao.md", "sh").block("bao secrets enable");
 
 /** The OpenBao of a drill. */

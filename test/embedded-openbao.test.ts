@@ -25,6 +25,7 @@ import { VERSION, wheelFor } from "../src/embedded/openbao/release.ts";
 import { type EmbeddedOpenBao, lastOpenBao, startEmbeddedOpenBao } from "../src/embedded/openbao/server.ts";
 import { processStart } from "../src/lockfile.mjs";
 import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts";
+import { surroundings } from "./helpers/command.ts";
 import { openBaoTest, startOpenBao } from "./helpers/openbao.ts";
 import { callOpenBao, logIn } from "./helpers/openbao-call.ts";
 import { openBaoProgram } from "./helpers/openbao-program.ts";
@@ -56,9 +57,9 @@ async function start(t: ExecutionContext, dataDirectory: string, key = transitKe
 /** A process that runs the OpenBao of a directory. */
 function launch(directory: string, env: Record<string, string>) {
   const script = join(import.meta.dirname, "helpers/openbao-holder.ts");
-  const { PATH = "", TMPDIR = "/tmp" } = process.env;
+  const { TMPDIR = "/tmp" } = process.env;
   return spawn(process.execPath, [script, directory], {
-    env: { PATH, TMPDIR, ...env },
+    env: { ...surroundings, TMPDIR, ...env },
     stdio: ["pipe", "pipe", "inherit"],
   });
 }

@@ -2,7 +2,6 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import ava, { type ExecutionContext } from "ava";
 import { execa } from "execa";
 import type { KeyState } from "../src/cipher/cipher.ts";
@@ -12,6 +11,7 @@ import { opens } from "../src/keys/report.ts";
 import { type Served, serve } from "./faults/serving.ts";
 import { createLogin } from "./helpers/admin.ts";
 import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts";
+import { cli, surroundings } from "./helpers/command.ts";
 import { createTestDatabase, type TestDatabase } from "./helpers/database.ts";
 import { openBaoTest, startOpenBao, type TestOpenBao } from "./helpers/openbao.ts";
 import { canHaveCertificates, type OwnOpenBao, startOwnOpenBao } from "./helpers/openbao-own.ts";
@@ -54,8 +54,6 @@ ava("every block of the page is run here", (t) => {
   t.deepEqual([...Object.values(steps), ...Object.values(files)].sort(), blocks.toSorted());
 });
 
-const cli = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
-
 /** A shell with the page's policies, and `bao` where it is given. */
 function makeShell(directory: string, bao?: string): Shell {
   for (const [name, text] of Object.entries(files)) writeFileSync(join(directory, name), text);
@@ -75,6 +73,7 @@ async function stage(t: ExecutionContext) {
   const keyFile = join(directory, "keys.json");
   await createKeyFile(keyFile);
   const env = {
+    ...surroundings,
     ADMIN_DATABASE_URL: login.url,
     WORKER_DATABASE_URL: database.url("keyrow_worker"),
     KEYROW_KEY_FILE: keyFile,
@@ -376,7 +375,7 @@ async function started(
 ) {
   const child = execa(process.execPath, [cli, "start", ...args], {
     cwd: at.directory,
-    env: { ...env, PORT: "0", PATH: process.env.PATH ?? "", HOME: at.directory, NO_COLOR: "1" },
+    env: { ...surroundings, ...env, PORT: "0", HOME: at.directory, NO_COLOR: "1" },
     extendEnv: false,
     reject: false,
     timeout: 110_000,

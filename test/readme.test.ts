@@ -1,19 +1,18 @@
 import { generateKeyPairSync } from "node:crypto";
 import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import test, { type ExecutionContext } from "ava";
 import { execa } from "execa";
 import { settings } from "../src/settings.ts";
 import { withConnection } from "../src/setup.ts";
 import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts";
+import { cli, surroundings } from "./helpers/command.ts";
 import { withPrograms } from "./helpers/programs.ts";
 import { does, makeShell, pageOf, type Shell } from "./helpers/shell.ts";
 import { hasPostgres15, postgres15Bin, startPostgres15 } from "./helpers/system-postgres.ts";
 
 // Does what README.md says: its blocks are what is run here, with other addresses.
 
-const cli = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
 const page = pageOf("../README.md", "sh");
 const blocks = {
   six: page.block("npm start "),
@@ -41,7 +40,7 @@ function shellIn(t: ExecutionContext): Shell {
 async function goesOn(t: ExecutionContext, at: Shell, command: string, env: Record<string, string>, up: RegExp) {
   const running = execa("bash", ["--norc", "-ec", `exec env ${command}`], {
     cwd: at.directory,
-    env: { ...env, PATH: at.path, HOME: at.directory, PORT: "0" },
+    env: { ...surroundings, ...env, PATH: at.path, HOME: at.directory, PORT: "0" },
     extendEnv: false,
     reject: false,
   });

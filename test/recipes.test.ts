@@ -3,13 +3,13 @@ import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import test, { type ExecutionContext } from "ava";
 import { execa } from "execa";
 import { ownSigningKey } from "../src/signing-key.ts";
 import type { Limit } from "../src/token-limits.ts";
 import { createLogin } from "./helpers/admin.ts";
 import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts";
+import { cli } from "./helpers/command.ts";
 import { githubToken } from "./helpers/github.ts";
 import { makeKey, startKeyServer } from "./helpers/issuer.ts";
 import { withPrograms } from "./helpers/programs.ts";
@@ -102,7 +102,6 @@ function writeProgram(path: string, text: string): void {
 function installKeyrow(directory: string): void {
   const bin = join(directory, "node_modules/.bin");
   mkdirSync(bin, { recursive: true });
-  const cli = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
   writeProgram(join(bin, "keyrow"), `exec "${process.execPath}" "${cli}" "$@"`);
 }
 

@@ -1,20 +1,18 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import ava, { type ExecutionContext } from "ava";
 import { readKeyFile } from "../src/cipher/keyfile.ts";
 import { createKeyring } from "../src/cipher/keyring.ts";
 import { createLocalCipher } from "../src/cipher/local.ts";
 import { serve } from "./faults/serving.ts";
 import { keyrow, stageOperator } from "./helpers/admin.ts";
+import { cli } from "./helpers/command.ts";
 import { openBaoTest, startOpenBao } from "./helpers/openbao.ts";
 import { asAdmin, makeUser, post } from "./helpers/server.ts";
 import { makeOwner, store, worker } from "./reseal/stage.ts";
 
 // Keys of the key file come and go while servers and workers run: none of them is started again.
-
-const cli = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
 
 async function stage(t: ExecutionContext) {
   const staged = await stageOperator(t);

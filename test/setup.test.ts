@@ -1,7 +1,6 @@
 import { cp, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { Logger } from "@graphile/logger";
 import test, { type ExecutionContext } from "ava";
 import { execa } from "execa";
@@ -17,10 +16,10 @@ import { createSigner } from "../src/token.ts";
 import { openWorkerDatabase } from "../src/worker-database.ts";
 import { keyrow as asAdmin } from "./helpers/admin.ts";
 import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts";
+import { cli, surroundings } from "./helpers/command.ts";
 import { post } from "./helpers/server.ts";
 import { hasPostgres15, startPostgres15 } from "./helpers/system-postgres.ts";
 
-const cli = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
 const user = "00000000-0000-4000-8000-00000000000a";
 const JWT_SECRET = "a-secret-of-forty-eight-bytes-for-this-test-only";
 
@@ -50,9 +49,8 @@ async function system(t: ExecutionContext): Promise<Server> {
 }
 
 function keyrow(args: string[], env: Record<string, string> = {}) {
-  const { PATH = "", HOME = "" } = process.env;
   return execa(process.execPath, [cli, ...args], {
-    env: { PATH, HOME, NO_COLOR: "1", ...env },
+    env: { ...surroundings, NO_COLOR: "1", ...env },
     extendEnv: false,
     reject: false,
     timeout: 60_000,

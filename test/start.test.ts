@@ -7,7 +7,6 @@ import { type AddressInfo, createServer } from "node:net";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import test, { type ExecutionContext } from "ava";
 import { execa } from "execa";
 import type pg from "pg";
@@ -26,19 +25,19 @@ import { asOwner, withConnection } from "../src/setup.ts";
 import { createSigner } from "../src/token.ts";
 import { localKey } from "./cipher/contract.ts";
 import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts";
+import { cli, surroundings } from "./helpers/command.ts";
 import { openBaoTest } from "./helpers/openbao.ts";
 import { openBaoProgram } from "./helpers/openbao-program.ts";
 import { post, startTestServer } from "./helpers/server.ts";
 import { hasPostgres15 } from "./helpers/system-postgres.ts";
 import { passwords, prepareTemplate, templateName } from "./helpers/template.ts";
 
-const cli = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
 const DEADLINE = 60_000;
 
 /** The environment of a process: nothing of this one but where programs and temporary files are. */
 function environment(directory: string, env: Record<string, string> = {}): Record<string, string> {
-  const { PATH = "", HOME = "", TMPDIR } = process.env;
-  return { PATH, HOME, ...(TMPDIR && { TMPDIR }), PORT: "0", KEYROW_DATA_DIR: directory, ...env };
+  const { HOME = "", TMPDIR } = process.env;
+  return { ...surroundings, HOME, ...(TMPDIR && { TMPDIR }), PORT: "0", KEYROW_DATA_DIR: directory, ...env };
 }
 
 /** A test, or a hook that cleans up by itself. */

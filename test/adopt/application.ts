@@ -1,6 +1,5 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import type { ExecutionContext } from "ava";
 import { execa } from "execa";
 import type pg from "pg";
@@ -9,9 +8,8 @@ import { startEmbedded } from "../../src/embedded/server.ts";
 import { withConnection } from "../../src/setup.ts";
 import { setupScript } from "../../src/setup-script.ts";
 import { makeTemporaryDirectory, removeWithServers } from "../helpers/cluster.ts";
+import { cli, surroundings } from "../helpers/command.ts";
 import { startPostgres15 } from "../helpers/system-postgres.ts";
-
-const cli = fileURLToPath(new URL("../../src/cli.ts", import.meta.url));
 
 /** What tokens are signed with. */
 export const JWT_SECRET = "a-secret-of-forty-eight-bytes-for-this-test-only";
@@ -93,9 +91,8 @@ export async function environment(t: ExecutionContext, server: Server): Promise<
 
 /** Runs the command as a process with this environment and no other. */
 export function keyrow(args: string[], env: Record<string, string>) {
-  const { PATH = "", HOME = "" } = process.env;
   return execa(process.execPath, [cli, ...args], {
-    env: { PATH, HOME, NO_COLOR: "1", ...env },
+    env: { ...surroundings, NO_COLOR: "1", ...env },
     extendEnv: false,
     reject: false,
     stripFinalNewline: false,

@@ -1,13 +1,12 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import test from "ava";
 import { execa } from "execa";
 import { makeTemporaryDirectory, removeWithServers } from "../helpers/cluster.ts";
+import { cli, surroundings } from "../helpers/command.ts";
 import { hasPostgres15, startPostgres15 } from "../helpers/system-postgres.ts";
 import { environment, filledIn, makeApplication, run, sqlFile } from "./application.ts";
 
-const cli = fileURLToPath(new URL("../../src/cli.ts", import.meta.url));
 const page = await readFile(new URL("../../docs/adopt.md", import.meta.url), "utf8");
 const fenced = (language: string) =>
   [...page.matchAll(new RegExp(`^ *\`\`\`${language}\\n([^]*?)^ *\`\`\``, "gm"))].map(([, text = ""]) => text);
@@ -28,8 +27,12 @@ onSystem("docs/adopt.md, taken by its word, adopts an application with its own c
   );
   const directory = makeTemporaryDirectory();
   t.teardown(() => removeWithServers(directory));
-  const { PATH = "", HOME = "" } = process.env;
-  const env = { PATH, HOME, NO_COLOR: "1", ADMIN_URL: server.url("dba", "app"), ...(await environment(t, server)) };
+  const env = {
+    ...surroundings,
+    NO_COLOR: "1",
+    ADMIN_URL: server.url("dba", "app"),
+    ...(await environment(t, server)),
+  };
 
   let exported = "";
   const codes: unknown[] = [];

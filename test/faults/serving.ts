@@ -2,14 +2,13 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import type { ExecutionContext } from "ava";
 import { createKeyFile } from "../../src/cipher/keyfile.ts";
 import { secretKey } from "../../src/jwt-key.ts";
 import { createSigner } from "../../src/token.ts";
 import { makeTemporaryDirectory, removeWithServers } from "../helpers/cluster.ts";
+import { cli, surroundings } from "../helpers/command.ts";
 
-const cli = fileURLToPath(new URL("../../src/cli.ts", import.meta.url));
 const JWT_SECRET = "a-secret-of-forty-eight-bytes-for-these-tests-only";
 const sign = createSigner({ key: secretKey(JWT_SECRET), audience: "keyrow", issuer: undefined, userClaim: "sub" });
 
@@ -40,15 +39,13 @@ export async function serve(
   t.teardown(() => removeWithServers(directory));
   const keys = join(directory, "keys.json");
   await createKeyFile(keys);
-  const { PATH = "", HOME = "" } = process.env;
   const [command, ...args] =
     script === undefined
       ? [process.execPath, ...(preload ? ["--import", preload] : []), cli, "serve"]
       : ["bash", "--norc", "-euc", script];
   const child = spawn(command as string, args, {
     env: {
-      PATH,
-      HOME,
+      ...surroundings,
       DATABASE_URL: databaseUrl,
       KEYROW_KEY_FILE: keys,
       JWT_SECRET,

@@ -1,15 +1,12 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import type { ExecutionContext } from "ava";
-import { execa } from "execa";
 import { createKeyFile } from "../../src/cipher/keyfile.ts";
 import { socketUrl } from "../../src/embedded/server.ts";
 import { withConnection } from "../../src/setup.ts";
 import { makeTemporaryDirectory, removeWithServers, testCluster } from "./cluster.ts";
+import { keyrow as runKeyrow } from "./command.ts";
 import { createTestDatabase, type TestDatabase, testUrl } from "./database.ts";
-
-const cli = fileURLToPath(new URL("../../src/cli.ts", import.meta.url));
 
 /** A login of a person's, as a database's admin makes them. */
 export interface PersonalLogin {
@@ -36,30 +33,9 @@ export async function createLogin(database: TestDatabase, ...roles: string[]): P
   };
 }
 
-// A file's tests run at once, and a machine has few processors.
-const MOST_AT_ONCE = 3;
-let running = 0;
-const waiting: Array<() => void> = [];
-
-/** Runs the command as a process with this environment and no other; `input` is its standard input. */
-export async function keyrow(args: string[], env: Record<string, string>, input: string | Uint8Array = "") {
-  if (running === MOST_AT_ONCE) await new Promise<void>((resolve) => waiting.push(resolve));
-  else running += 1;
-  try {
-    const { stdout, stderr, exitCode } = await execa(process.execPath, [cli, ...args], {
-      env,
-      input,
-      extendEnv: false,
-      reject: false,
-      stripFinalNewline: false,
-      timeout: 60_000,
-    });
-    return { stdout, stderr, exitCode };
-  } finally {
-    const next = waiting.shift();
-    if (next === undefined) running -= 1;
-    else next();
-  }
+/** Runs an operator's command with this environment and no other; `input` is its standard input. */
+export function keyrow(args: readonly string[], env: Record<string, string>, input: string | Uint8Array = "") {
+  return runKeyrow(args, { env, input });
 }
 
 /** A database, a key file, and the environment of an operator's commands on them, until the test is over. */
@@ -75,7 +51,6 @@ export async function stageOperator(t: ExecutionContext) {
   const keyFile = join(directory, "keys.json");
   await createKeyFile(keyFile);
   const env = {
-    PATH: process.env.PATH ?? "",
     ADMIN_DATABASE_URL: login.url,
     WORKER_DATABASE_URL: database.url("keyrow_worker"),
     KEYROW_KEY_FILE: keyFile,

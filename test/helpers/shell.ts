@@ -1,10 +1,8 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import type { ExecutionContext } from "ava";
 import { execa } from "execa";
-
-const cli = fileURLToPath(new URL("../../src/cli.ts", import.meta.url));
+import { cli, surroundings } from "./command.ts";
 
 /** Somebody's shell, to run what a page says in it. */
 export interface Shell {
@@ -32,7 +30,7 @@ export function makeShell(
 export function shell({ directory, path }: Shell, text: string, env: Record<string, string>) {
   return execa("bash", ["--norc", "-euo", "pipefail", "-c", text], {
     cwd: directory,
-    env: { ...env, PATH: path, HOME: directory, NO_COLOR: "1" },
+    env: { ...surroundings, ...env, PATH: path, HOME: directory, NO_COLOR: "1" },
     extendEnv: false,
     reject: false,
     timeout: 60_000,

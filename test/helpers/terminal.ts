@@ -1,10 +1,9 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import test from "ava";
+import { cli, surroundings } from "./command.ts";
 
-const cli = fileURLToPath(new URL("../../src/cli.ts", import.meta.url));
 const script = "/usr/bin/script";
 
 /** A test on a terminal. On a machine without util-linux it is skipped and counted; in CI its absence is a failure. */
@@ -20,7 +19,7 @@ export async function typeInto(
 ): Promise<{ shown: string; exitCode: number }> {
   const command = [process.execPath, cli, ...args].map((word) => `'${word}'`).join(" ");
   const child = spawn(script, ["-qec", command, "/dev/null"], {
-    env: { PATH: process.env.PATH, NO_COLOR: "1", ...env },
+    env: { ...surroundings, NO_COLOR: "1", ...env },
     ...(cwd !== undefined && { cwd }),
   });
   let shown = "";

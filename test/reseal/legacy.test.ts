@@ -13,6 +13,7 @@ import { createRing } from "../../src/ring.ts";
 import type { WorkerDatabase } from "../../src/worker-database.ts";
 import { createLogin, keyrow } from "../helpers/admin.ts";
 import { makeTemporaryDirectory, removeWithServers } from "../helpers/cluster.ts";
+import { surroundings } from "../helpers/command.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
 import { collectLog } from "../helpers/log.ts";
 import { openBaoTest, startOpenBao, type TestOpenBao } from "../helpers/openbao.ts";
@@ -94,7 +95,7 @@ async function stage(t: ExecutionContext) {
   const keyFile = join(directory, "keys.json");
   await createKeyFile(keyFile);
   const env = {
-    PATH: process.env.PATH ?? "",
+    ...surroundings,
     ADMIN_DATABASE_URL: login.url,
     WORKER_DATABASE_URL: database.url("keyrow_worker"),
     KEYROW_KEY_FILE: keyFile,

@@ -3,18 +3,16 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { setTimeout as delay } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import ava, { type ExecutionContext } from "ava";
 import { addKey, createKeyFile, readKeyFile } from "../../src/cipher/keyfile.ts";
 import { createKeyring } from "../../src/cipher/keyring.ts";
 import { createLocalCipher } from "../../src/cipher/local.ts";
 import { keyrow } from "../helpers/admin.ts";
 import { makeTemporaryDirectory, removeWithServers } from "../helpers/cluster.ts";
+import { cli, surroundings } from "../helpers/command.ts";
 import { createTestDatabase } from "../helpers/database.ts";
 import { openBaoTest, startOpenBao, type TestOpenBao } from "../helpers/openbao.ts";
 import { makeOwner, opened, rowsOf, store, worker } from "./stage.ts";
-
-const cli = fileURLToPath(new URL("../../src/cli.ts", import.meta.url));
 
 async function stage(t: ExecutionContext) {
   const database = await createTestDatabase();
@@ -28,7 +26,7 @@ async function stage(t: ExecutionContext) {
   const db = await worker(t, database);
   const ring = async () => createKeyring((await readKeyFile(keyFile)).map(createLocalCipher));
   const env = {
-    PATH: process.env.PATH ?? "",
+    ...surroundings,
     WORKER_DATABASE_URL: database.url("keyrow_worker"),
     KEYROW_KEY_FILE: keyFile,
   };
@@ -163,8 +161,7 @@ openBaoTest("a worker whose OpenBao goes and comes back goes on", async (t) => {
 });
 
 ava("a worker says what it needs", async (t) => {
-  const { env } = await stage(t);
-  const { stderr, exitCode } = await keyrow(["worker"], { PATH: env.PATH });
+  const { stderr, exitCode } = await keyrow(["worker"], {});
   t.is(exitCode, 1);
   t.regex(stderr, /WORKER_DATABASE_URL: it is not set/);
   t.regex(stderr, /BAO_ADDR: it is not set/);

@@ -4,10 +4,10 @@ import { join } from "node:path";
 import test from "ava";
 import { startSite } from "../helpers/browser.ts";
 import { makeTemporaryDirectory } from "../helpers/cluster.ts";
+import { keyrow } from "../helpers/command.ts";
 import { find } from "../helpers/grep.ts";
 import { asAdmin, makeUser, makeWorkspace, startTestServer, type TestServer } from "../helpers/server.ts";
 import { onTerminal, typeInto } from "../helpers/terminal.ts";
-import { keyrow } from "./command.ts";
 
 let server: TestServer;
 const directory = makeTemporaryDirectory();

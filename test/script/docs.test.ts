@@ -1,13 +1,12 @@
 import { chmodSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import test from "ava";
 import { keyrow as client } from "../../src/client.ts";
 import { makeTemporaryDirectory } from "../helpers/cluster.ts";
+import { cli } from "../helpers/command.ts";
 import { asAdmin, makeUser, makeWorkspace, startTestServer, type TestServer } from "../helpers/server.ts";
 import { does, makeShell, pageOf } from "../helpers/shell.ts";
 
-const cli = fileURLToPath(new URL("../../src/cli.ts", import.meta.url));
 const directory = makeTemporaryDirectory();
 let server: TestServer;
 test.before(async () => {

@@ -1,6 +1,6 @@
 import test, { type ExecutionContext } from "ava";
 import { startSite } from "../helpers/browser.ts";
-import { keyrow } from "./command.ts";
+import { keyrow } from "../helpers/command.ts";
 
 // Against a server that answers what it likes, as one that was broken into would.
 

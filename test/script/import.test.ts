@@ -3,8 +3,8 @@ import { join } from "node:path";
 import test from "ava";
 import { keyrow as client } from "../../src/client.ts";
 import { makeTemporaryDirectory } from "../helpers/cluster.ts";
+import { keyrow } from "../helpers/command.ts";
 import { asAdmin, makeUser, makeWorkspace, startTestServer, type TestServer } from "../helpers/server.ts";
-import { keyrow } from "./command.ts";
 
 let server: TestServer;
 const directory = makeTemporaryDirectory();

@@ -14,9 +14,9 @@ import {
 import { join } from "node:path";
 import test from "ava";
 import { makeTemporaryDirectory } from "../helpers/cluster.ts";
+import { keyrow } from "../helpers/command.ts";
 import { makeUser, startTestServer, type TestServer } from "../helpers/server.ts";
 import { onTerminal, typeInto } from "../helpers/terminal.ts";
-import { keyrow } from "./command.ts";
 
 let server: TestServer;
 test.before(async () => {

@@ -3,8 +3,8 @@ import { createServer as createPlain } from "node:http";
 import { createServer } from "node:https";
 import test, { type ExecutionContext } from "ava";
 import { makeTemporaryDirectory } from "../helpers/cluster.ts";
+import { keyrow } from "../helpers/command.ts";
 import { listening, makeCertificate, startProxy } from "../helpers/tls.ts";
-import { keyrow } from "./command.ts";
 
 const directory = makeTemporaryDirectory();
 const { key, cert } = makeCertificate(directory);

@@ -3,16 +3,14 @@ import { once } from "node:events";
 import { mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { fileURLToPath } from "node:url";
 import test from "ava";
 import { keyrow as client } from "../../src/client.ts";
 import { startSite } from "../helpers/browser.ts";
 import { makeTemporaryDirectory } from "../helpers/cluster.ts";
+import { cli, keyrow, surroundings } from "../helpers/command.ts";
 import { makeUser, makeWorkspace, startTestServer, type TestServer } from "../helpers/server.ts";
 import { onTerminal, typeInto } from "../helpers/terminal.ts";
-import { keyrow } from "./command.ts";
 
-const cli = fileURLToPath(new URL("../../src/cli.ts", import.meta.url));
 let server: TestServer;
 const directory = makeTemporaryDirectory();
 test.before(async () => {
@@ -350,7 +348,7 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"] as const) {
     const { env } = await somebody("p/n");
     const script = `trap 'echo got; exit 7' ${signal.slice(3)}; echo ready; while :; do sleep 0.05; done`;
     const child = spawn(process.execPath, [cli, "run", "--only", "p/*", "--", "sh", "-c", script], {
-      env: { PATH: process.env.PATH, ...env },
+      env: { ...surroundings, ...env },
       stdio: ["ignore", "pipe", "ignore"],
     });
     t.teardown(() => child.kill("SIGKILL"));

@@ -4,9 +4,9 @@ import test from "ava";
 import { ownSigningKey, readSigningKey } from "../../src/signing-key.ts";
 import { parseLimits } from "../../src/token-limits.ts";
 import { makeTemporaryDirectory } from "../helpers/cluster.ts";
+import { keyrow } from "../helpers/command.ts";
 import { makeUser, makeWorkspace, startTestServer, type TestServer } from "../helpers/server.ts";
 import { does, makeShell, pageOf } from "../helpers/shell.ts";
-import { keyrow } from "./command.ts";
 
 // `keyrow token create|list|revoke` as processes, against a running server.
 
