@@ -437,6 +437,32 @@ on15(
   },
 );
 
+on15("default privileges that the server's login has made stop no restore", async (t) => {
+  const at = await source();
+  await withConnection(at.server.url("postgres", "postgres"), (client) =>
+    client.query("create database defaulted template app"),
+  );
+  await withConnection(at.server.url("postgres", "defaulted"), async (client) => {
+    for (const role of ["keyrow_authenticator", "keyrow_user", "keyrow_anonymous"])
+      await client.query(
+        `set role ${role};
+         alter default privileges grant select on tables to public;
+         alter default privileges in schema public grant select on tables to public`,
+      );
+  });
+  await runs(t, at, dumpAsOwner, { MIGRATE_DATABASE_URL: at.server.url("keyrow_migrate", "defaulted") });
+  await withConnection(at.server.url("dba", "postgres"), (client) => client.query("create database undefaulted"));
+  const env = { ADMIN_URL: at.server.url("dba", "undefaulted") };
+  for (const step of [prepare, restoreDump, tidyUp]) await runs(t, at, step, env);
+  const owners = await withConnection(at.server.url("dba", "undefaulted"), (client) =>
+    client.query("select distinct defaclrole::regrole::text as name from pg_default_acl order by 1"),
+  );
+  t.deepEqual(
+    owners.rows.map(({ name }) => name),
+    ["keyrow_owner", "keyrow_reveal", "keyrow_upkeep", "keyrow_worker"],
+  );
+});
+
 on15("a restrictive policy that binds the owner is noticed as well", async (t) => {
   const at = await source();
   await withConnection(at.server.url("postgres", "postgres"), (client) =>
