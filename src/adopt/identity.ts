@@ -38,8 +38,9 @@ export async function* identityFindings(
     yield everybody;
     return;
   }
-  const names = [...asked.source.matchAll(/'([a-z_][a-z0-9_]*(?:\.[a-z_][a-z0-9_]*){1,2})'/g)];
-  const read = await whatItReads(client, [userSetting, ...names.map(([, name = ""]) => name)]);
+  const names = [...asked.source.matchAll(/'([a-z_][a-z0-9_]*(?:\.[a-z_][a-z0-9_]*)+)'/gi)];
+  // Capitals are one with small letters in the name of a setting.
+  const read = await whatItReads(client, [userSetting, ...names.map(([, name = ""]) => name.toLowerCase())]);
   if (read === undefined) {
     yield unread(userSetting);
     return;

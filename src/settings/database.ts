@@ -23,10 +23,7 @@ const databaseUrl = z
 // As PostgreSQL takes a name of one's own, letter by letter; these mean something else in a request.
 const settingName = z
   .string()
-  .regex(
-    /^[a-z_][a-z0-9_]{0,62}(\.[a-z_][a-z0-9_]{0,62}){1,2}$/,
-    "it is not the name of a PostgreSQL setting of one's own",
-  )
+  .regex(/^[a-z_][a-z0-9_]{0,62}(\.[a-z_][a-z0-9_]{0,62})+$/, "it is not the name of a PostgreSQL setting of one's own")
   .refine(
     (name) => !["request.jwt.claims", "keyrow.request_id", "keyrow.limits", "keyrow.expires_at"].includes(name),
     "this setting has a meaning of its own",
@@ -56,7 +53,7 @@ export const databaseSettings = {
     description:
       "The PostgreSQL setting that the application's `current_user_id()` reads; each request sets it to the user's id. `keyrow adopt --check` finds it.",
     parser: settingName,
-    remedy: "give two or three lower-case words with dots between them, as in app.user_id",
+    remedy: "give two or more lower-case words with dots between them, as in app.user_id",
   }),
   ADMIN_DATABASE_URL: optional({
     description:

@@ -206,6 +206,16 @@ const cases: Record<string, Case> = {
     found: { "identity.setting": "in the way" },
     says: /reads app\.user_id, not jwt\.claims\.user_id\. .*KEYROW_USER_SETTING=app\.user_id/,
   },
+  "a current_user_id() that reads a setting of four words": {
+    cause: define("return nullif(current_setting('request.jwt.claim.sub', true), '')::uuid;"),
+    found: { "identity.setting": "in the way" },
+    says: /reads request\.jwt\.claim\.sub, not app\.user_id\. .*KEYROW_USER_SETTING=request\.jwt\.claim\.sub/,
+  },
+  "a current_user_id() that writes its setting with capitals": {
+    cause: define("return nullif(current_setting('app.currentUserId', true), '')::uuid;"),
+    found: { "identity.setting": "in the way" },
+    says: /reads app\.currentuserid, not app\.user_id\. .*KEYROW_USER_SETTING=app\.currentuserid/,
+  },
   "a current_user_id() that does not say what it reads": {
     cause: define("return nullif(current_setting('app.' || 'user', true), '')::uuid;"),
     found: { "identity.setting": "in the way" },
