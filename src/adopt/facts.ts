@@ -78,6 +78,14 @@ export interface Default {
   readonly usable: boolean;
 }
 
+/** A schema that one of the functions calls another in, with the rights of whoever calls. */
+export interface Reach {
+  readonly routine: string;
+  readonly schema: string;
+  /** Who calls it and may not name what is in the schema. */
+  readonly lacking: readonly string[];
+}
+
 /** An enum of `public`. */
 export interface Enum {
   readonly name: string;
@@ -106,6 +114,7 @@ export interface Facts {
   readonly enums: readonly Enum[];
   readonly sequences: readonly Sequence[];
   readonly defaults: readonly Default[];
+  readonly reach: readonly Reach[];
   /** What Keyrow's roles may do, as in `keyrow_owner references users.id`. */
   readonly rights: ReadonlySet<string>;
   /** Other tables of `public` that everybody may read or change. */
@@ -123,6 +132,12 @@ export const tableNames = [
   "user_credentials",
   "user_credentials_before_keyrow",
 ] as const;
+
+/** Which of Keyrow's roles call the application's functions. */
+export const callers: Readonly<Record<string, readonly string[]>> = {
+  current_user_id: ["keyrow_owner", "keyrow_user", "keyrow_reveal", "keyrow_worker", "keyrow_admin"],
+  is_workspace_admin: ["keyrow_reveal"],
+};
 
 const tables = `
   select c.relname as name, pg_get_userbyid(c.relowner) as owner, c.relkind in ('r', 'p') as ordinary,
@@ -243,6 +258,33 @@ const defaults = `
   join pg_namespace n on n.oid = p.pronamespace
   where f.adrelid = to_regclass('public.activity_logs') order by 1, 2, 3`;
 
+// What a function calls is in its text alone, and what that calls in its own: all that is named there with a schema.
+const reach = `
+  with recursive called as (
+    select p.oid, p.proname::text as routine from pg_proc p
+    where p.oid in (
+      to_regprocedure('public.current_user_id()'), to_regprocedure('public.is_workspace_admin(uuid, uuid)'))
+    union
+    select other.oid, c.routine
+    from called c join pg_proc p on p.oid = c.oid and not p.prosecdef
+    cross join regexp_matches(
+      coalesce(pg_get_function_sqlbody(p.oid), p.prosrc), '([[:alnum:]_$]+)"?\\s*\\.\\s*"?([[:alnum:]_$]+)', 'g') written (names)
+    join pg_namespace n on n.nspname in (names[1], lower(names[1]))
+    join pg_proc other on other.pronamespace = n.oid and other.proname in (names[2], lower(names[2]))
+    where n.nspname not in ('pg_catalog', 'information_schema')
+  )
+  select c.routine, n.nspname as schema, array_agg(caller.role order by caller.place) as lacking
+  from (
+    select distinct c.routine, p.pronamespace as oid from called c join pg_proc p on p.oid = c.oid
+  ) c
+  join pg_namespace n on n.oid = c.oid and n.nspname <> 'public'
+  join jsonb_each($1) callers (routine, roles) on callers.routine = c.routine
+  cross join jsonb_array_elements_text(roles) with ordinality caller (role, place)
+  where not has_schema_privilege('public', n.oid, 'usage')
+    and not exists (
+      select from pg_roles r where r.rolname = caller.role and has_schema_privilege(r.oid, n.oid, 'usage'))
+  group by 1, 2 order by 1, 2`;
+
 const publicOwner = `
   select pg_get_userbyid(n.nspowner) as name
   from pg_namespace n, pg_database d
@@ -313,6 +355,7 @@ export async function readFacts(client: pg.ClientBase): Promise<Facts> {
     enums: await read<Enum>(enums),
     sequences: await read<Sequence>(sequences),
     defaults: await read<Default>(defaults),
+    reach: await read<Reach>(reach, [JSON.stringify(callers)]),
     rights: new Set((await read<{ right: string }>(rights, [tableNames])).map(({ right }) => right)),
     openTables: await named(openTables),
     openRoutines: await named(openRoutines),

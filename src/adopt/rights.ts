@@ -1,4 +1,4 @@
-import type { Facts, Table } from "./facts.ts";
+import { callers, type Facts, type Table } from "./facts.ts";
 import { BY_OWNER, type Finding, identifier, shown, tableOf } from "./finding.ts";
 
 /** What Keyrow's roles lack on the application's objects, and what everybody may do there. */
@@ -6,6 +6,7 @@ export function rightFindings(facts: Facts): Finding[] {
   return [
     ...grantFindings(facts),
     ...executeFindings(facts),
+    ...reachFindings(facts),
     ...policyFindings(facts),
     ...restrictionFindings(facts),
     ...openFindings(facts),
@@ -59,10 +60,6 @@ function readsWorkspaces(facts: Facts): boolean {
 }
 
 function executeFindings({ routines, rights }: Facts): Finding[] {
-  const callers = {
-    current_user_id: ["keyrow_owner", "keyrow_user", "keyrow_reveal", "keyrow_worker", "keyrow_admin"],
-    is_workspace_admin: ["keyrow_reveal"],
-  };
   return Object.entries(callers).flatMap(([name, roles]): Finding[] => {
     const found = routines.find((one) => one.schema === "public" && one.name === name);
     const lacking = roles.filter((role) => !rights.has(`${role} execute ${name}`));
@@ -77,6 +74,17 @@ function executeFindings({ routines, rights }: Facts): Finding[] {
       },
     ];
   });
+}
+
+/** Without its owner's rights, a function calls others with those of Keyrow's role that calls it. */
+function reachFindings({ reach }: Facts): Finding[] {
+  return reach.map(({ routine, schema, lacking }) => ({
+    name: `grant.${routine}.schema`,
+    severity: "to run",
+    what: `public.${routine} calls what is in the schema ${shown(schema)}, which ${lacking.join(", ")} may not name.`,
+    remedy: BY_OWNER,
+    sql: [`grant usage on schema ${identifier(schema)} to ${lacking.join(", ")};`],
+  }));
 }
 
 /** Where the application has row level security, keyrow_reveal needs a policy of its own to read who belongs where. */

@@ -248,6 +248,14 @@ const cases: Record<string, Case> = {
     found: { "grant.current_user_id": "to run", "grant.is_workspace_admin": "to run" },
     says: /keyrow_owner, keyrow_user, keyrow_reveal, keyrow_worker, keyrow_admin may not execute/,
   },
+  "functions that call others in a schema which the roles may not name": {
+    cause: `create schema auth authorization app_owner; create schema deep authorization app_owner;
+      create function deep.setting() returns text language sql stable return current_setting('app.user_id', true);
+      create function auth.uid() returns uuid language sql stable as $$ select nullif("deep" . "setting"(), '')::uuid $$;
+      ${define("return AUTH.uid();")}`,
+    found: { "grant.current_user_id.schema": "to run" },
+    says: /public\.current_user_id calls what is in the schema auth, which keyrow_owner, keyrow_user, keyrow_reveal, keyrow_worker, keyrow_admin may not name\./,
+  },
   "an is_workspace_admin that runs with the caller's rights": {
     cause: "alter function is_workspace_admin security invoker",
     found: { "grant.workspace_members.select": "to run" },
@@ -532,6 +540,7 @@ test("what can't be caused here is named as well: an older server, and one witho
     enums: [],
     sequences: [],
     defaults: [],
+    reach: [],
   };
   const open = { rights: new Set<string>(), openTables: [], openRoutines: [] };
   const uuidOssp = { schema: null, available: false };
