@@ -266,6 +266,7 @@ const refused: Array<[title: string, env: Environment, expected: RegExp]> = [
   ],
   ["GraphiQL without introspection", { KEYROW_INTROSPECTION: "off" }, /^KEYROW_INTROSPECTION: .*KEYROW_GRAPHIQL=off/],
   ["every origin", { CORS_ORIGINS: "*" }, /^CORS_ORIGINS: it is not a list of origins/],
+  ["every origin of a domain", { CORS_ORIGINS: "https://*.example" }, /^CORS_ORIGINS: it is not a list of origins/],
   ["the origin null", { CORS_ORIGINS: "null" }, /^CORS_ORIGINS: /],
   ["an origin with a path", { CORS_ORIGINS: `https://${mark}.example/` }, /^CORS_ORIGINS: .*without a path/],
   ["an origin in capitals", { CORS_ORIGINS: "https://App.example" }, /^CORS_ORIGINS: /],
