@@ -50,7 +50,7 @@ export async function checkSchema(client: Pick<pg.ClientBase, "query">): Promise
   const { pending, unknown } = await schemaVersion(client);
   if (pending.length > 0) {
     throw new KeyrowError("SCHEMA_BEHIND", {
-      message: `The database lacks ${pending.length === 1 ? "a migration" : "migrations"}: ${pending.join(", ")}.`,
+      message: `The database lacks ${pending.length === 1 ? "a migration" : "migrations"}: ${first(pending)}.`,
       hint: "Run `keyrow migrate` first, with MIGRATE_DATABASE_URL.",
     });
   }
@@ -61,7 +61,14 @@ export async function checkSchema(client: Pick<pg.ClientBase, "query">): Promise
 export function refuseUnknown(unknown: SchemaVersion["unknown"]): void {
   if (unknown.length === 0) return;
   throw new KeyrowError("SCHEMA_BEHIND", {
-    message: `The database has migrations that this version does not know: ${unknown.join(", ")}.`,
+    message: `The database has migrations that this version does not know: ${first(unknown)}.`,
     hint: "Run the version of Keyrow that made them, or a later one.",
   });
+}
+
+const MOST_NAMED = 3;
+
+function first(names: readonly string[]): string {
+  const more = names.length - MOST_NAMED;
+  return `${names.slice(0, MOST_NAMED).join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
 }

@@ -90,7 +90,10 @@ async function goesAllTheWay(t: ExecutionContext, server: Server): Promise<void>
 
   const behind = await keyrow(["serve"], env);
   t.is(behind.exitCode, 1);
-  t.regex(behind.stderr, /^error: the database lacks migrations: 000001.*\nhint: run `keyrow migrate` first/);
+  t.regex(
+    behind.stderr,
+    /^error: the database lacks migrations: 000001\S+, 000002\S+, 000003\S+ and \d+ more\nhint: run `keyrow migrate` first/,
+  );
 
   const pending = await keyrow(["migrate", "--status"], env);
   t.deepEqual([pending.exitCode, pending.stdout.split("\n")[0]], [1, "pending  000001-credential-types.sql"]);
