@@ -86,6 +86,14 @@ export interface Reach {
   readonly lacking: readonly string[];
 }
 
+/** A table that one of the functions reads with the rights of whoever calls. */
+export interface Read {
+  readonly routine: string;
+  readonly table: string;
+  /** Who calls it and may not read the table. */
+  readonly lacking: readonly string[];
+}
+
 /** An enum of `public`. */
 export interface Enum {
   readonly name: string;
@@ -115,6 +123,7 @@ export interface Facts {
   readonly sequences: readonly Sequence[];
   readonly defaults: readonly Default[];
   readonly reach: readonly Reach[];
+  readonly reads: readonly Read[];
   /** What Keyrow's roles may do, as in `keyrow_owner references users.id`. */
   readonly rights: ReadonlySet<string>;
   /** Other tables of `public` that everybody may read or change. */
@@ -259,7 +268,7 @@ const defaults = `
   where f.adrelid = to_regclass('public.activity_logs') order by 1, 2, 3`;
 
 // What a function calls is in its text alone, and what that calls in its own: all that is named there with a schema.
-const reach = `
+const called = `
   with recursive called as (
     select p.oid, p.proname::text as routine from pg_proc p
     where p.oid in (
@@ -272,17 +281,38 @@ const reach = `
     join pg_namespace n on n.nspname in (names[1], lower(names[1]))
     join pg_proc other on other.pronamespace = n.oid and other.proname in (names[2], lower(names[2]))
     where n.nspname not in ('pg_catalog', 'information_schema')
-  )
+  ), callers as (
+    select c.routine, caller.role, caller.place
+    from jsonb_each($1) c (routine, roles), jsonb_array_elements_text(c.roles) with ordinality caller (role, place)
+  )`;
+
+const reach = `${called}
   select c.routine, n.nspname as schema, array_agg(caller.role order by caller.place) as lacking
   from (
     select distinct c.routine, p.pronamespace as oid from called c join pg_proc p on p.oid = c.oid
   ) c
   join pg_namespace n on n.oid = c.oid and n.nspname <> 'public'
-  join jsonb_each($1) callers (routine, roles) on callers.routine = c.routine
-  cross join jsonb_array_elements_text(roles) with ordinality caller (role, place)
+  join callers caller on caller.routine = c.routine
   where not has_schema_privilege('public', n.oid, 'usage')
     and not exists (
       select from pg_roles r where r.rolname = caller.role and has_schema_privilege(r.oid, n.oid, 'usage'))
+  group by 1, 2 order by 1, 2`;
+
+// Of workspace_members, `rights` asks which columns.
+const reads = `${called}
+  select c.routine, n.nspname || '.' || t.relname as table, array_agg(distinct caller.role) as lacking
+  from called c join pg_proc p on p.oid = c.oid and not p.prosecdef
+  cross join regexp_matches(
+    coalesce(pg_get_function_sqlbody(p.oid), p.prosrc),
+    '\\m(?:from|join)\\s+(?:only\\s+)?(?:"?([[:alnum:]_$]+)"?\\s*\\.\\s*)?"?([[:alnum:]_$]+)', 'gi') written (names)
+  join pg_class t on t.relname in (names[2], lower(names[2])) and t.relkind in ('r', 'p', 'v', 'm', 'f')
+  join pg_namespace n on n.oid = t.relnamespace and n.nspname in (coalesce(names[1], 'public'), lower(names[1]))
+  join callers caller on caller.routine = c.routine
+  where (n.nspname, t.relname) <> ('public', 'workspace_members')
+    and n.nspname not in ('pg_catalog', 'information_schema')
+    and not exists (select from aclexplode(t.relacl) where grantee = 0 and privilege_type = 'SELECT')
+    and not exists (
+      select from pg_roles r where r.rolname = caller.role and has_any_column_privilege(r.oid, t.oid, 'select'))
   group by 1, 2 order by 1, 2`;
 
 const publicOwner = `
@@ -356,6 +386,7 @@ export async function readFacts(client: pg.ClientBase): Promise<Facts> {
     sequences: await read<Sequence>(sequences),
     defaults: await read<Default>(defaults),
     reach: await read<Reach>(reach, [JSON.stringify(callers)]),
+    reads: await read<Read>(reads, [JSON.stringify(callers)]),
     rights: new Set((await read<{ right: string }>(rights, [tableNames])).map(({ right }) => right)),
     openTables: await named(openTables),
     openRoutines: await named(openRoutines),

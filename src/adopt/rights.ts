@@ -1,9 +1,10 @@
 import { callers, type Facts, type Table } from "./facts.ts";
-import { BY_OWNER, type Finding, identifier, shown, tableOf } from "./finding.ts";
+import { BY_OWNER, type Finding, identifier, shown, tableOf, USUAL_PATH } from "./finding.ts";
 
 /** What Keyrow's roles lack on the application's objects, and what everybody may do there. */
 export function rightFindings(facts: Facts): Finding[] {
   return [
+    ...readFindings(facts),
     ...grantFindings(facts),
     ...executeFindings(facts),
     ...reachFindings(facts),
@@ -85,6 +86,19 @@ function reachFindings({ reach }: Facts): Finding[] {
     remedy: BY_OWNER,
     sql: [`grant usage on schema ${identifier(schema)} to ${lacking.join(", ")};`],
   }));
+}
+
+/** Which table it is can be told from its text; whether all of its rows are meant, the application alone knows. */
+function readFindings({ reads, routines }: Facts): Finding[] {
+  return reads.map(({ routine, table, lacking }) => {
+    const types = routines.find(({ schema, name }) => schema === "public" && name === routine)?.types;
+    return {
+      name: `function.${routine}.reads`,
+      severity: "in the way",
+      what: `public.${routine} reads ${shown(table)} with its caller's rights, and ${lacking.join(", ")} may not read that.`,
+      remedy: `let it run with its owner's rights: alter function public.${routine}(${types}) security definer set search_path = ${USUAL_PATH}; or let them read the table, by a policy too where it has row level security`,
+    };
+  });
 }
 
 /** Where the application has row level security, keyrow_reveal needs a policy of its own to read who belongs where. */

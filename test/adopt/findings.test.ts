@@ -256,6 +256,14 @@ const cases: Record<string, Case> = {
     found: { "grant.current_user_id.schema": "to run" },
     says: /public\.current_user_id calls what is in the schema auth, which keyrow_owner, keyrow_user, keyrow_reveal, keyrow_worker, keyrow_admin may not name\./,
   },
+  "an is_workspace_admin that reads another table with the caller's rights": {
+    cause: `set role app_owner; create table ranks (workspace_id uuid, user_id uuid);
+      create or replace function is_workspace_admin(workspace_uuid uuid, user_uuid uuid) returns boolean
+      language sql stable set search_path = public as
+      'select exists (select from "ranks" where workspace_id = workspace_uuid and user_id = user_uuid)'`,
+    found: { "function.is_workspace_admin.reads": "in the way", "grant.workspace_members.select": "to run" },
+    says: /is_workspace_admin reads public\.ranks with its caller's rights, and keyrow_reveal may not read that\. .*security definer/,
+  },
   "an is_workspace_admin that runs with the caller's rights": {
     cause: "alter function is_workspace_admin security invoker",
     found: { "grant.workspace_members.select": "to run" },
@@ -541,6 +549,7 @@ test("what can't be caused here is named as well: an older server, and one witho
     sequences: [],
     defaults: [],
     reach: [],
+    reads: [],
   };
   const open = { rights: new Set<string>(), openTables: [], openRoutines: [] };
   const uuidOssp = { schema: null, available: false };
