@@ -15,7 +15,8 @@ export function renderTable<T>(columns: ReadonlyArray<Column<T>>, items: readonl
   );
 }
 
-/** A time in UTC, to the minute. */
+/** A time in UTC, to the minute. PostgreSQL has times that a Date does not reach. */
 export function minute(time: Date | null): string {
-  return time === null ? "-" : `${time.toISOString().slice(0, 16)}Z`;
+  if (time === null) return "-";
+  return Number.isNaN(time.getTime()) ? "out of range" : `${time.toISOString().slice(0, 16)}Z`;
 }

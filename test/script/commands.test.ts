@@ -6,7 +6,7 @@ import { startSite } from "../helpers/browser.ts";
 import { makeTemporaryDirectory } from "../helpers/cluster.ts";
 import { keyrow } from "../helpers/command.ts";
 import { find } from "../helpers/grep.ts";
-import { asAdmin, makeUser, makeWorkspace, startTestServer, type TestServer } from "../helpers/server.ts";
+import { asAdmin, makeUser, makeWorkspace, post, startTestServer, type TestServer } from "../helpers/server.ts";
 import { onTerminal, typeInto } from "../helpers/terminal.ts";
 
 let server: TestServer;
@@ -64,6 +64,20 @@ test("whoami, set, get, describe, list, rotate, revoke and rm go through the lif
   t.like(await as(["get", "github/deploy"]), { stdout: "", exitCode: 1 });
   t.like(await as(["rm", "github/deploy"]), { stdout: "deleted  github/deploy\n", exitCode: 0 });
   t.deepEqual(await as(["list"]), { stdout: "", stderr: "there are no credentials\n", exitCode: 0 });
+});
+
+test("a date beyond those that JavaScript has keeps nobody from the list", async (t) => {
+  const { env, as } = await somebody();
+  const { codes } = await post(server.url, env.KEYROW_TOKEN, {
+    query: `mutation { setUserCredential(input: {
+      provider: "github", name: "far", value: "v", expiresAt: "290000-01-01T00:00:00Z"
+    }) { userCredential { id } } }`,
+  });
+  t.deepEqual(codes, []);
+  const listed = await as(["list"]);
+  t.is(listed.exitCode, 0);
+  t.regex(listed.stdout, /^github\/far .* out of range /m);
+  t.regex((await as(["describe", "github/far"])).stdout, /^expires {6}out of range$/m);
 });
 
 test("what is changed is told as JSON as well", async (t) => {
