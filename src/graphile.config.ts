@@ -8,6 +8,7 @@ import { CredentialFiltersPlugin } from "../plugins/credential-filters.ts";
 import type { EncryptedColumnsOptions } from "../plugins/encrypted-columns/options.ts";
 import { EncryptedColumnsPlugin } from "../plugins/encrypted-columns.ts";
 import { ExposedTablesPlugin } from "../plugins/exposed-tables.ts";
+import { IsoDatetimesPlugin } from "../plugins/iso-datetimes.ts";
 import { JsonLiteralsPlugin } from "../plugins/json-literals.ts";
 import { MachinesPlugin } from "../plugins/machines.ts";
 import { NotFoundPlugin } from "../plugins/not-found.ts";
@@ -99,6 +100,7 @@ export function createPreset({ pool, cipher, session, limits, mayOpen, onReveale
       TokensPlugin,
       NotFoundPlugin,
       GraphiqlPolicyPlugin,
+      IsoDatetimesPlugin,
       JsonLiteralsPlugin,
       NullableJsonPlugin,
     ],

@@ -837,7 +837,7 @@ test("of several credentials none is set where one can't be, whatever stands in 
     [{ scope: "WORKSPACE", provider: "many", name: "team", value: "v" }, "VALIDATION"],
     [{ scope: "SYSTEM", provider: "many", name: "system", value: "v" }, "FORBIDDEN"],
     [{ provider: "many", name: "", value: "v" }, "VALIDATION"],
-    [{ provider: "many", name: "late", value: "v", expiresAt: "never" }, "VALIDATION"],
+    [{ provider: "many", name: "late", value: "v", expiresAt: "2030-02-30" }, "VALIDATION"],
     [{ provider: "many", name: "typeless", value: "v", type: null }, "VALIDATION"],
     [{ provider: "many", name: "long", value: "v".repeat(65_537) }, "LIMIT_EXCEEDED"],
     [{ provider: "many", name: "old", value: "twice" }, "VALIDATION"],

@@ -208,8 +208,22 @@ test("metadata of 16384 bytes is taken whatever it is made of, and given back", 
 });
 
 test("an expiry is a date: no infinity, no word", async (t) => {
-  for (const expiresAt of ["infinity", "-infinity"]) {
+  const no = [
+    "infinity",
+    "-infinity",
+    "today",
+    "epoch",
+    "0044-03-15 BC",
+    "290000-01-01",
+    "May 5 2030",
+    "2030-02-30",
+    "",
+  ];
+  for (const expiresAt of no) {
     t.deepEqual((await server.query(ana, set("e", `expiresAt: "${expiresAt}"`))).codes, ["VALIDATION"], expiresAt);
+  }
+  for (const expiresAt of ["2030-01-31", "2030-01-31T18:00", "2030-01-31 18:00:00.123456+01", "9999-12-31T23:59:59Z"]) {
+    t.deepEqual((await server.query(ana, set("e", `expiresAt: "${expiresAt}"`))).codes, [], expiresAt);
   }
 });
 
