@@ -4,7 +4,7 @@ import { version } from "../src/version.ts";
 
 /**
  * JSON has no words but true, false and null. PostGraphile takes any other for nothing: in an object it would be left out
- * without a word, and in a list planning fails.
+ * without a word, and in a list planning fails. A number beyond JavaScript's would become null.
  */
 export const JsonLiteralsPlugin: GraphileConfig.Plugin = {
   name: "JsonLiteralsPlugin",
@@ -18,15 +18,16 @@ export const JsonLiteralsPlugin: GraphileConfig.Plugin = {
         return {
           ...config,
           // Undefined is what fits no type.
-          parseLiteral: (node, variables) => (hasWord(node) ? undefined : parseLiteral(node, variables)),
+          parseLiteral: (node, variables) => (isNoJson(node) ? undefined : parseLiteral(node, variables)),
         };
       },
     },
   },
 };
 
-function hasWord(node: ValueNode): boolean {
-  if (node.kind === Kind.LIST) return node.values.some(hasWord);
-  if (node.kind === Kind.OBJECT) return node.fields.some(({ value }) => hasWord(value));
+function isNoJson(node: ValueNode): boolean {
+  if (node.kind === Kind.LIST) return node.values.some(isNoJson);
+  if (node.kind === Kind.OBJECT) return node.fields.some(({ value }) => isNoJson(value));
+  if (node.kind === Kind.INT || node.kind === Kind.FLOAT) return !Number.isFinite(Number(node.value));
   return node.kind === Kind.ENUM;
 }

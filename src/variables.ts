@@ -22,7 +22,7 @@ type Types = ReadonlyMap<string, GraphQLInputType | undefined>;
  * counted as often as it is used, for each may become a condition of a query. A scalar is no condition but a text, even
  * where it is a tree of JSON, and counts as one; so does an object of nothing but scalars, such as a credential to set,
  * for filters hold lists or objects. The count throws LIMIT_EXCEEDED where there are too many, or where a
- * variable is nested too deeply.
+ * variable is nested too deeply, and VALIDATION where one has a number that JavaScript does not.
  */
 export function inputCounter(
   schema: GraphQLSchema,
@@ -102,6 +102,8 @@ function entriesOfScalar(scalar: unknown): number {
   for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
     const [value, depth] = next;
     characters += typeof value === "string" ? value.length : 1;
+    // Read as infinite, it would be written as null.
+    if (typeof value === "number" && !Number.isFinite(value)) throw beyondNumbers();
     if (typeof value !== "object" || value === null) continue;
     if (depth === MAX_JSON_DEPTH) throw tooDeep(MAX_JSON_DEPTH);
     for (const [name, one] of Object.entries(value)) {
@@ -110,6 +112,13 @@ function entriesOfScalar(scalar: unknown): number {
     }
   }
   return entriesOfText(characters);
+}
+
+function beyondNumbers(): KeyrowError {
+  return new KeyrowError("VALIDATION", {
+    message: "A variable has a number beyond those of double precision.",
+    hint: "give it as a text",
+  });
 }
 
 function tooDeep(levels: number): KeyrowError {

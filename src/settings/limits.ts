@@ -18,7 +18,7 @@ export const limitSettings = {
   }),
   KEYROW_MAX_DOCUMENT: setting({
     default: "200000",
-    description: "How many characters a GraphQL document may have.",
+    description: "How many characters a GraphQL document may have; it has 5,000 tokens at most in any case.",
     parser: whole(100, 1_000_000),
     remedy: "give a number from 100 to 1000000",
   }),

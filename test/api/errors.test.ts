@@ -272,6 +272,8 @@ const literals: Array<[document: string, type: string]> = [
     'mutation { setUserCredential(input: { provider: "p", name: "n", value: "v", metadata: { a: CANARY } }) { created } }',
     "JSON",
   ],
+  ["{ userCredentials(filter: { metadata: { contains: { a: [CANARY, 1e999] } } }) { totalCount } }", "JSON"],
+  [`{ userCredentials(filter: { metadata: { contains: 1${"0".repeat(400)} } }) { totalCount } }`, "JSON"],
 ];
 for (const [document, type] of literals) {
   test(`a literal that does not fit is told by its type: ${document}`, async (t) => {
@@ -310,6 +312,17 @@ test("a variable that does not fit is named, with its place in the document", as
       extensions: { code: "VALIDATION" },
     },
   ]);
+});
+
+test("a number that would be read as infinite, and written as null, is refused", async (t) => {
+  const query = "query ($m: JSON!) { userCredentials(filter: { metadata: { contains: $m } }) { totalCount } }";
+  const ask = (m: string) => send({ body: `{"query":"${query}","variables":{"m":${m}}}` });
+  for (const m of ["1e400", '{"a":[-1e400]}', `1${"0".repeat(400)}`]) {
+    const answer = await ask(m);
+    t.deepEqual(codesOf(answer), ["VALIDATION"], m);
+    t.regex(answer.text, /"A variable has a number beyond those of double precision\."/);
+  }
+  t.deepEqual(codesOf(await ask("1e308")), []);
 });
 
 test("a document or a variable that is nested without end is LIMIT_EXCEEDED, and the server goes on", async (t) => {
