@@ -1,8 +1,10 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import test from "ava";
+import { withConnection } from "../../src/setup.ts";
 import { ownSigningKey, readSigningKey } from "../../src/signing-key.ts";
 import { parseLimits } from "../../src/token-limits.ts";
+import { createLogin } from "../helpers/admin.ts";
 import { makeTemporaryDirectory } from "../helpers/cluster.ts";
 import { keyrow } from "../helpers/command.ts";
 import { makeUser, makeWorkspace, startTestServer, type TestServer } from "../helpers/server.ts";
@@ -99,9 +101,12 @@ test("docs/tokens.md, taken by its word, makes, lists and revokes a token", asyn
 
 test("docs/tokens.md says a limit and SQL as the server and the database take them", async (t) => {
   t.notThrows(() => parseLimits(JSON.parse(page.block('"*/deploy"'))));
-  const database = server.database.pool("postgres");
-  await database.query(page.block("set local role keyrow_user"));
-  await database.query(page.block("update keyrow.tokens"));
+  await server.database.pool("keyrow_authenticator").query(page.block("set local role keyrow_user"));
+  const admin = await createLogin(server.database, "keyrow_admin");
+  await withConnection(admin.url, (client) =>
+    client.query(`set role keyrow_admin; ${page.block("update keyrow.tokens")}`),
+  );
+  await admin.drop();
 });
 
 const misuses: ReadonlyArray<[what: string, args: string[], exitCode: number, stderr: RegExp]> = [
