@@ -42,10 +42,14 @@ test("the package holds what is compiled, its declarations, the migrations and t
     t.true(packed.files.includes(file), file);
   }
   t.true(packed.files.includes("migrations/committed/000001-credential-types.sql"));
+  const readme = readFileSync(join(packed.application, "node_modules/keyrow/README.md"), "utf8");
+  const pages = [...readme.matchAll(/\]\((docs\/[\w/.-]+\.md)/g)].map(([, page = ""]) => page);
+  t.true(pages.includes("docs/issuers.md"));
+  for (const page of pages) t.true(packed.files.includes(page), page);
   const sources = packed.files.filter((file) => /\.ts$/.test(file) && !/\.d\.m?ts$/.test(file));
   t.deepEqual(sources, []);
   t.deepEqual(
-    packed.files.filter((file) => /(^|\/)(test|bench|generate\.|docs|pack\.mjs)/.test(file)),
+    packed.files.filter((file) => /(^|\/)(test\/|bench\/|generate\.|docs\.|pack\.mjs)/.test(file)),
     [],
   );
 });

@@ -5,7 +5,7 @@ import { execa } from "execa";
 const root = join(import.meta.dirname, "../..");
 
 /** What is in a checkout and no package needs: what the build of an image leaves out, too. */
-const LEFT_OUT = new Set([".git", ".keyrow", "node_modules", "dist", "bench", "test", "docs"]);
+const LEFT_OUT = new Set([".git", ".keyrow", "node_modules", "dist", "bench", "test"]);
 
 /** Copies the sources of this checkout. */
 export function copySources(to: string): void {
