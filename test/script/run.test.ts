@@ -343,7 +343,7 @@ test("the command's exit code and what ended it are those of keyrow run", async 
   t.is(await code("/dev/null"), 126);
 });
 
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"] as const) {
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const) {
   test(`${signal} goes to the command, which decides`, async (t) => {
     const { env } = await somebody("p/n");
     const script = `trap 'echo got; exit 7' ${signal.slice(3)}; echo ready; while :; do sleep 0.05; done`;
