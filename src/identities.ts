@@ -25,7 +25,7 @@ export interface Named {
 
 /**
  * Says who a subject is, as a DB admin. Throws NOT_FOUND for an unknown user, CONFLICT where the subject is somebody
- * already, and USAGE for an unknown issuer or what is no subject.
+ * already, and USAGE for an unknown issuer, one whose subjects are users' ids, or what is no subject.
  */
 export function addIdentity(
   config: Config,
@@ -33,6 +33,12 @@ export function addIdentity(
 ): Promise<{ readonly issuer: NamedIssuer; readonly subject: string; readonly userId: string }> {
   const subject = subjectOf(named);
   const issuer = issuerToAdd(config, named.issuer);
+  if (issuer.subjects === "uuid") {
+    throw new KeyrowError("USAGE", {
+      message: "The subjects of this issuer are users' ids: nothing asks who they are.",
+      hint: "Where they are not, give it the `subjects` identities or provision in the file of JWT_ISSUERS.",
+    });
+  }
   return withAdmin(config, async (client) => {
     const userId = await knownUser(client, user);
     const { rowCount } = await client.query(

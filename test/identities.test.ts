@@ -145,6 +145,12 @@ const refused: Array<[title: string, args: string[], exitCode: number, expected:
     2,
     /^error: there is no issuer of this name\nhint: the file of JWT_ISSUERS has auth0, .* List this one there first/,
   ],
+  [
+    "a subject that is a user's id by itself",
+    ["add", ...which("app", "x"), "--user", "x"],
+    2,
+    /^error: the subjects of this issuer are users' ids: nothing asks who they are\nhint: .*`subjects`/,
+  ],
   ["no subject", ["add", ...which("auth0", ""), "--user", "x"], 2, /^error: that is not a subject/],
   [
     "a subject that would steer a terminal",
@@ -208,6 +214,14 @@ test("provisioning never gives somebody who is there already, whatever e-mail ad
     t.is(data?.users.nodes.length, 1);
     t.not(data?.users.nodes[0]?.id, ana);
   }
+});
+
+test("a limited token makes no user of a stranger, and is its user's once there is one", async (t) => {
+  const limited = { keyrow: { actions: ["read"] } };
+  t.is((await me("club", "limited", limited)).status, 401);
+  const { data } = await me("club", "limited");
+  t.is(data?.users.nodes.length, 1);
+  t.deepEqual((await me("club", "limited", limited)).data, data);
 });
 
 test("an unverified e-mail address is not written down", async (t) => {

@@ -56,6 +56,8 @@ export interface NamedIssuer {
   readonly iss: string;
   /** Whether it is one of the configuration's. */
   readonly known: boolean;
+  /** How its subjects become users, where it is. */
+  readonly subjects?: Issuer["subjects"] | undefined;
 }
 
 /**
@@ -66,11 +68,11 @@ export function issuerNamed({ issuersFile }: Pick<Config["jwt"], "issuersFile">,
   return issuerAmong(issuersFile === undefined ? undefined : namesIn(issuersFile), named);
 }
 
-type Listed = ReadonlyArray<Pick<ListedIssuer, "name" | "issuer">>;
+type Listed = ReadonlyArray<Pick<ListedIssuer, "name" | "issuer"> & Pick<NamedIssuer, "subjects">>;
 
 function issuerAmong(listed: Listed | undefined, named: string): NamedIssuer {
   const found = listed?.find(({ name }) => name === named) ?? listed?.find(({ issuer }) => issuer === named);
-  if (found !== undefined) return { iss: found.issuer, known: true };
+  if (found !== undefined) return { iss: found.issuer, known: true, subjects: found.subjects };
   // An address shows itself as one.
   if (/^[a-z]+:\/\/[\x21-\x7e]{1,240}$/.test(named)) return { iss: named, known: false };
   throw unknown(
@@ -104,11 +106,13 @@ function unknown(hint: string): KeyrowError {
   return new KeyrowError("USAGE", { message: "There is no issuer of this name.", hint });
 }
 
-/** Names alone: whoever manages the database need not be able to read the issuers' secrets. */
+/** Names and kinds alone: whoever manages the database need not be able to read the issuers' secrets. */
 function namesIn(file: string): Listed {
   const listed = readList(file) as Array<Partial<ListedIssuer> | null>;
   return listed.flatMap((one) =>
-    typeof one?.name === "string" && typeof one.issuer === "string" ? [{ name: one.name, issuer: one.issuer }] : [],
+    typeof one?.name === "string" && typeof one.issuer === "string"
+      ? [{ name: one.name, issuer: one.issuer, subjects: one.subjects }]
+      : [],
   );
 }
 
