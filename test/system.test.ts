@@ -144,7 +144,7 @@ test("a new value renews: the owner and what is not given stay, and what was rev
   const after = await row(name);
   t.like(after, { id: before.id, user_id: user, type: "PASSWORD", description: "kept", is_active: true });
   t.true(after.rotated_at instanceof Date);
-  t.is((await system(["get", title])).stdout, "second");
+  t.deepEqual(JSON.parse((await system(["get", title, "--json"])).stdout), { credential: title, value: "second" });
   const actions = (await entries(before.id)).map(({ action, session_role }) => [action, session_role]);
   t.deepEqual(actions, [
     ["CREDENTIAL_CREATED", alice.name],

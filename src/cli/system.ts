@@ -53,6 +53,7 @@ const set = command("set", "Creates a SYSTEM credential, or gives one a new valu
 
 const get = command("get", "Prints the value of a SYSTEM credential, on the record.")
   .argument(CREDENTIAL, WHICH)
+  .option("--json", "as JSON", false)
   .addHelpText(
     "after",
     examples(
@@ -65,12 +66,13 @@ const get = command("get", "Prints the value of a SYSTEM credential, on the reco
     "\nA newline follows on a terminal alone, which gets no value that would steer it. The activity log has the login that asked, before the value is opened.",
   )
   .addHelpText("after", ADMIN_DATABASE + KEYS)
-  .action(async (text: string) => {
+  .action(async (text: string, { json }: { json: boolean }) => {
     const { parseCredentialName } = await import("../system/input.ts");
     const which = parseCredentialName(text);
     const { getSystem } = await import("../system/credentials.ts");
     const value = await withKeys((config, cipher) => getSystem(config, cipher, which));
-    await printValue(value);
+    if (json) print(printableJson({ credential: `${which.provider}/${which.name}`, value }));
+    else await printValue(value);
   });
 
 const list = command("list", "Lists the SYSTEM credentials, without their values.")
