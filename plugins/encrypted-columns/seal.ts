@@ -26,7 +26,10 @@ export async function sealAll(
   items: readonly ToSeal[],
   options: Sealing,
 ): Promise<Columns[]> {
-  const plain = items.map(({ value }) => checkedValue(value, tag.field, options.maxBytes));
+  const plain = items.map(({ value }, index) => {
+    const which = items.length === 1 ? `"${tag.field}"` : `"${tag.field}" (${index + 1} of ${items.length})`;
+    return checkedValue(value, which, options.maxBytes);
+  });
   const sealed = await options.cipher.seal(
     items.map(({ id, row }, index) => ({
       context: contextOf(tag, { table, column, id }, row),
@@ -71,15 +74,15 @@ export function rowToInsert({ tag }: Place, input: Readonly<Record<string, unkno
 }
 
 /** Refuses what can't be a value, without repeating it. Unpaired surrogates would not come back as they went in. */
-function checkedValue(value: unknown, field: string, maxBytes: number): string {
+function checkedValue(value: unknown, which: string, maxBytes: number): string {
   if (typeof value !== "string") {
-    throw new KeyrowError("VALIDATION", { message: `"${field}" can't be null. Leave it out to keep what is there.` });
+    throw new KeyrowError("VALIDATION", { message: `${which} can't be null. Leave it out to keep what is there.` });
   }
   if (!value.isWellFormed()) {
-    throw new KeyrowError("VALIDATION", { message: `"${field}" holds an unpaired surrogate, which is no text.` });
+    throw new KeyrowError("VALIDATION", { message: `${which} holds an unpaired surrogate, which is no text.` });
   }
   if (Buffer.byteLength(value) > maxBytes) {
-    throw new KeyrowError("LIMIT_EXCEEDED", { message: `"${field}" is over the limit of ${maxBytes} bytes (UTF-8).` });
+    throw new KeyrowError("LIMIT_EXCEEDED", { message: `${which} is over the limit of ${maxBytes} bytes (UTF-8).` });
   }
   return value;
 }

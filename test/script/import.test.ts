@@ -133,6 +133,17 @@ test("a thousand credentials are imported as one, in either format, with all tha
   }
 });
 
+test("the value that is too long is told by its place in the file, and nothing is there", async (t) => {
+  const { as } = await somebody();
+  const refused = await as(["import", "-", "--provider", "app"], `A=a\nB=${"b".repeat(65_537)}\nC=c\n`);
+  t.deepEqual(refused, {
+    stdout: "",
+    stderr: 'error: "value" (2 of 3) is over the limit of 65536 bytes (UTF-8)\n',
+    exitCode: 1,
+  });
+  t.is((await as(["list"])).stdout, "");
+});
+
 test("a thousand credentials are set at once with all their fields", async (t) => {
   const { mine, id } = await somebody();
   const workspace = await makeWorkspace(server.database, { [id]: "ADMIN" });
