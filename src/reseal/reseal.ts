@@ -29,11 +29,37 @@ export function boundOf({ tag, table, column }: Place, row: Row): Bound {
   };
 }
 
+// OpenBao has about a second for a call: with so little in it, it is in time also on a machine that has much else to do.
+const MOST_CHARACTERS = 1024 * 1024;
+
 /**
  * Seals the values of rows anew under the target, in order. Each new form was opened again and compared before it is
  * given. Throws CIPHER_UNAVAILABLE where the target, or whoever opens them, is away: then nothing is known of any row.
  */
 export async function reseal(items: readonly Bound[], opener: Opener, target: Target): Promise<Resealed[]> {
+  const resealed: Resealed[] = [];
+  for (const part of partsOf(items)) resealed.push(...(await resealPart(part, opener, target)));
+  return resealed;
+}
+
+/** Items in parts, in order: each of one item, or of no more characters than are to be sealed at once. */
+function partsOf(items: readonly Bound[]): Bound[][] {
+  const parts: Bound[][] = [];
+  let characters = 0;
+  for (const item of items) {
+    characters += item.encrypted.length;
+    const last = parts.at(-1);
+    if (last !== undefined && characters <= MOST_CHARACTERS) {
+      last.push(item);
+    } else {
+      parts.push([item]);
+      characters = item.encrypted.length;
+    }
+  }
+  return parts;
+}
+
+async function resealPart(items: readonly Bound[], opener: Opener, target: Target): Promise<Resealed[]> {
   const results = new Array<Resealed>(items.length);
   const fill = (positions: readonly number[], resealed: readonly Resealed[]) => {
     for (const [index, position] of positions.entries()) results[position] = resealed[index] as Resealed;
