@@ -46,6 +46,8 @@ export function createOpenBaoClient({ address, caFile, namespace }: OpenBaoAcces
     connections: CONNECTIONS,
     pipelining: 1,
     connect: {
+      // Of itself it would go on for ten seconds behind a call that was given up, and keep a command from ending.
+      timeout: MOST_MS,
       ...(socketPath !== undefined && { socketPath }),
       ...(caFile !== undefined && { ca: readAuthorities(caFile) }),
     },
