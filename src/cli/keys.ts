@@ -14,7 +14,7 @@ const status = command("status", "Shows every key that rows are sealed under, an
       ["keyrow keys status --json", "everything, for a script"],
     ),
   )
-  .addHelpText("after", `\nThe exit code is 1 where some values don't open.${WHERE}`)
+  .addHelpText("after", `\nThe exit code is 1 where some values don't open, for now or for good.${WHERE}`)
   .action(async ({ rows: withRows, json }: { rows: boolean; json: boolean }) => {
     const { readConfig } = await import("../config.ts");
     const { status } = await import("../keys/operate.ts");

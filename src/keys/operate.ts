@@ -17,7 +17,7 @@ export interface Status {
   readonly keys: readonly KeyInUse[];
   /** The rows whose values don't open here; undefined unless they were asked for. */
   readonly rows: readonly LostRow[] | undefined;
-  /** Whether every value opens. */
+  /** Whether every value opens now. */
   readonly complete: boolean;
 }
 
@@ -30,7 +30,7 @@ export function status(config: Config, { rows: withRows }: { rows: boolean }): P
       const keys = await keysInUse(client, states, current);
       const lost = keys.filter(({ state }) => !isHeld(state)).map(({ keyId }) => keyId);
       const rows = withRows ? await rowsUnder(client, states, lost) : undefined;
-      return { keys, rows, complete: lost.length === 0 };
+      return { keys, rows, complete: keys.every(({ state }) => state === "held") };
     };
     return withAdmin(config, read, COUNTING_MS);
   });
