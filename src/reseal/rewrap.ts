@@ -1,6 +1,7 @@
 import { createSecretKey, type KeyObject } from "node:crypto";
 import { constants } from "node:fs";
 import { open } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { isHeld } from "../cipher/cipher.ts";
 import { everyKey } from "../cipher/keyfile.ts";
 import { LEGACY_KEY_ID } from "../cipher/keyring.ts";
@@ -47,6 +48,9 @@ export interface RewrapResult {
   readonly keyless: number;
 }
 
+// How long OpenBao may be away in between: a raft of one takes ten seconds to restart, and is asked every five.
+const AWAY_MS = 30_000;
+
 /** Rows at once: as many as one call to OpenBao takes. */
 export const BATCH = 200;
 
@@ -77,6 +81,7 @@ export function rewrap(config: Config, options: RewrapOptions): Promise<RewrapRe
           batch: BATCH,
           rate: options.rate,
           signal: options.signal,
+          whenAway: () => isBack(ring, options.signal),
           onProgress: (progress) => options.onProgress(progress, total),
         }),
       );
@@ -88,6 +93,16 @@ export function rewrap(config: Config, options: RewrapOptions): Promise<RewrapRe
       return { moved, failed: [...failed], left, keyless };
     }),
   );
+}
+
+/** Waits until OpenBao is there, for a while; false where it is not. */
+async function isBack({ transit }: CommandRing, signal: AbortSignal): Promise<boolean> {
+  const deadline = performance.now() + AWAY_MS;
+  while (transit !== undefined && performance.now() < deadline && !signal.aborted) {
+    if (transit.availability === "closed") return true;
+    await sleep(100);
+  }
+  return false;
 }
 
 /** Asks OpenBao which versions it has, though it need not be there: values that it can't open yet must not stop others. */

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
 import type { Place } from "../../plugins/encrypted-columns/seal.ts";
+import type { Bound } from "../cipher/cipher.ts";
 import { KeyrowError } from "../errors.ts";
 import { boundOf, type Opener, type Resealed, reseal, type Target } from "./reseal.ts";
 import { type Row, readRows, writeChanges } from "./rows.ts";
@@ -19,6 +20,8 @@ export interface RunParts {
   /** Rows a second at most. */
   readonly rate?: number | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Waits for whoever is away; gives whether to try once more. Where it is not set, nobody waits. */
+  readonly whenAway?: (() => Promise<boolean>) | undefined;
   /** Told after each batch of all so far. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
@@ -130,9 +133,20 @@ export async function run(parts: RunParts): Promise<Progress> {
       }
     });
     const good = bound.flatMap((one) => (one instanceof KeyrowError ? [] : [one]));
-    const results = await reseal(good, parts.opener, parts.target);
+    const results = await resealPatiently(good);
     let next = 0;
     return bound.map((one) => (one instanceof KeyrowError ? one : (results[next++] as Resealed)));
+  }
+
+  async function resealPatiently(items: readonly Bound[]): Promise<Resealed[]> {
+    for (let vain = 1; ; vain += 1) {
+      try {
+        return await reseal(items, parts.opener, parts.target);
+      } catch (error) {
+        const away = error instanceof KeyrowError && error.code === "CIPHER_UNAVAILABLE";
+        if (!away || vain === MOST_VAIN || !(await parts.whenAway?.())) throw error;
+      }
+    }
   }
 }
 

@@ -315,6 +315,52 @@ test("a target that is away throws CIPHER_UNAVAILABLE, and nothing is lost", asy
   );
 });
 
+test("a target that is away in between is waited for, as often as somebody says that it is back", async (t) => {
+  const db = await worker(t, database);
+  const { from, to, ring, fromId } = keys();
+  const stored = await store(database, db, from, await makeOwner(database), 5);
+  let calls = 0;
+  let away = (_: number) => true;
+  const target: Cipher = {
+    ...to,
+    async seal(items) {
+      calls += 1;
+      if (away(calls)) throw new KeyrowError("CIPHER_UNAVAILABLE");
+      return to.seal(items);
+    },
+  };
+  const parts = {
+    ...db,
+    opener: ring,
+    target: { cipher: target, transit: undefined },
+    from: [fromId],
+    batch: 2,
+    rate: 1e6,
+  };
+  let waits = 0;
+  const whenAway = (back: boolean) => async () => {
+    waits += 1;
+    return back;
+  };
+  await t.throwsAsync(run({ ...parts, whenAway: whenAway(false) }), { code: "CIPHER_UNAVAILABLE" });
+  t.deepEqual([calls, waits], [1, 1], "it is not back");
+  [calls, waits] = [0, 0];
+  await t.throwsAsync(run({ ...parts, whenAway: whenAway(true) }), { code: "CIPHER_UNAVAILABLE" });
+  t.deepEqual([calls, waits], [5, 4], "what is said to be back, and is not, ends it as well");
+  [calls, waits] = [0, 0];
+  away = (call) => call % 2 === 0;
+  t.is((await run({ ...parts, whenAway: whenAway(true) })).moved, 5);
+  t.true(waits >= 2);
+  t.deepEqual(
+    await opened(
+      db,
+      to,
+      stored.map(({ id }) => id),
+    ),
+    stored.map(({ value }) => value),
+  );
+});
+
 test("while a batch is written the next one is sealed, and a rate does without", async (t) => {
   for (const rate of [undefined, 1_000]) {
     const db = await worker(t, database);
