@@ -194,7 +194,8 @@ test("an owner that is changed meanwhile wins", async (t) => {
 });
 
 for (const [what, change] of [
-  ["scope", "scope = 'SYSTEM', workspace_id = null"],
+  ["scope", "scope = 'SYSTEM'"],
+  ["workspace", "workspace_id = gen_random_uuid()"],
   ["key", "key_id = 'local:20260101-99999999'"],
 ] as const) {
   test(`a ${what} that is changed meanwhile wins, though nobody but a superuser can change it alone`, async (t) => {
