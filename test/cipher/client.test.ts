@@ -1,6 +1,7 @@
 import { once } from "node:events";
+import { createServer as createHttpServer } from "node:http";
 import { type AddressInfo, createServer, type Socket } from "node:net";
-import test from "ava";
+import test, { type ExecutionContext } from "ava";
 import { createOpenBaoClient } from "../../src/cipher/openbao/client.ts";
 
 test("a connection that never comes about keeps nobody: it is given up with the call", async (t) => {
@@ -29,3 +30,49 @@ test("a connection that never comes about keeps nobody: it is given up with the 
   const ms = performance.now() - started;
   t.true(ms < 4_000, `${ms} ms`);
 });
+
+/** A server that answers every call with a status, its client, and what came. */
+async function answering(t: ExecutionContext, status: number) {
+  const came = { calls: 0, connections: 0 };
+  const server = createHttpServer((request, response) => {
+    came.calls += 1;
+    request.resume();
+    response.writeHead(status).end("{}");
+  });
+  server.on("connection", () => {
+    came.connections += 1;
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const client = createOpenBaoClient({ address, login: { token: "" }, caFile: undefined, namespace: undefined });
+  t.teardown(async () => {
+    await client.close();
+    server.close();
+  });
+  return { came, call: () => client.call({ method: "POST", path: "transit/encrypt/keyrow", body: {} }) };
+}
+
+test("calls go over connections that stay open", async (t) => {
+  const { came, call } = await answering(t, 200);
+  for (let calls = 0; calls < 50; calls += 1) await call();
+  t.is(came.calls, 50);
+  // A second one where the first has not quite ended a call.
+  t.true(came.connections <= 2, `${came.connections} connections`);
+});
+
+for (const [status, calls] of [
+  [400, 1],
+  [403, 1],
+  [404, 1],
+  [429, 1],
+  [500, 2],
+  [503, 2],
+] as const) {
+  const times = calls === 1 ? "asked once" : "asked once more, and not again";
+  test(`what answers ${status} is ${times}`, async (t) => {
+    const { came, call } = await answering(t, status);
+    await t.throwsAsync(call(), { name: "OpenBaoFault", message: `status ${status}` });
+    t.is(came.calls, calls);
+  });
+}
