@@ -24,6 +24,13 @@ async function stage(t: ExecutionContext) {
 ava("keys status is a table of every key in use, and everything as JSON", async (t) => {
   const { database, db, owner, env, locals, keyFile } = await stage(t);
   await store(database, db, await locals(), owner, 3);
+  const times = ["2026-01-03T00:00:00.000Z", "2026-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z"];
+  await database.pool("postgres").query(
+    `update public.user_credentials c set created_at = given.time
+     from (select id, ($1::timestamptz[])[row_number() over ()] as time from public.user_credentials) given
+     where given.id = c.id`,
+    [times],
+  );
   const [old] = await readKeyFile(keyFile);
   const rotated = await keyrow(["keys", "rotate"], env);
   t.is(rotated.exitCode, 0);
@@ -38,8 +45,8 @@ ava("keys status is a table of every key in use, and everything as JSON", async 
   t.regex(lines[2] ?? "", new RegExp(`^${newest} +0 +- +- +yes, and seals$`));
   const { keys } = JSON.parse((await keyrow(["keys", "status", "--json"], env)).stdout);
   t.like(keys, [
-    { keyId: old?.id, rows: 3, state: "held", seals: false },
-    { keyId: newest, rows: 0, state: "held", seals: true },
+    { keyId: old?.id, rows: 3, oldest: times[1], newest: times[0], state: "held", seals: false },
+    { keyId: newest, rows: 0, oldest: null, newest: null, state: "held", seals: true },
   ]);
 });
 
