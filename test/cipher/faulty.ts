@@ -14,7 +14,7 @@ import type { OpenBaoAccess } from "../../src/cipher/openbao/access.ts";
 
 /**
  * What stands between a server and its OpenBao: nothing, silence, answers that are none, are cut, take half a second, never
- * end, or seal nothing.
+ * end, are damaged, or seal nothing.
  */
 export type Fault =
   | "none"
@@ -23,6 +23,7 @@ export type Fault =
   | "no answer's form"
   | "cut"
   | "stumble once"
+  | "damaged once"
   | "slow"
   | "huge"
   | "open";
@@ -46,6 +47,10 @@ export async function makeFaulty(t: ExecutionContext, real: OpenBaoAccess): Prom
     else if (fault === "open" && request.url?.includes("/encrypt/")) void answerOpen(request, response);
     else if (fault === "open" && request.url?.includes("/rewrap/")) answerOpened(real, request, response);
     else if (fault === "open") pass(real, request, response);
+    else if (fault === "damaged once" && request.url?.includes("/rewrap/")) {
+      fault = "none";
+      answerDamaged(real, request, response);
+    } else if (fault === "damaged once") pass(real, request, response);
     else if (fault === "slow") setTimeout(() => pass(real, request, response), SLOW_MS);
     else if (fault === "stumble once") {
       fault = "none";
@@ -71,7 +76,7 @@ export async function makeFaulty(t: ExecutionContext, real: OpenBaoAccess): Prom
 const SLOW_MS = 550;
 
 const answers: Readonly<
-  Record<Exclude<Fault, "none" | "stumble once" | "slow" | "open">, (response: ServerResponse) => void>
+  Record<Exclude<Fault, "none" | "stumble once" | "damaged once" | "slow" | "open">, (response: ServerResponse) => void>
 > = {
   silence: () => undefined,
   garbage: (response) => response.writeHead(200).end("<html>vault:v1:not-a-ciphertext</html>"),
@@ -110,6 +115,21 @@ function answerOpened(real: OpenBaoAccess, request: IncomingMessage, response: S
     const { data } = (await json(answer)) as { data: { batch_results: Array<{ plaintext: string }> } };
     const opened = data.batch_results.map(({ plaintext }) => ({ ciphertext: `vault:v1:${plaintext}` }));
     response.writeHead(200).end(JSON.stringify({ data: { batch_results: opened } }));
+  });
+  onward.on("error", () => response.destroy());
+  request.pipe(onward);
+}
+
+/** What was sealed anew, the first of it with its last byte flipped. */
+function answerDamaged(real: OpenBaoAccess, request: IncomingMessage, response: ServerResponse): void {
+  const onward = send(real, request, request.url, async (answer) => {
+    const { data } = (await json(answer)) as { data: { batch_results: Array<{ ciphertext: string }> } };
+    const [first, ...others] = data.batch_results;
+    const [, prefix = "", body = ""] = /^(vault:v\d+:)(.*)$/.exec(first?.ciphertext ?? "") ?? [];
+    const bytes = Buffer.from(body, "base64");
+    bytes.writeUInt8(bytes.readUInt8(bytes.length - 1) ^ 1, bytes.length - 1);
+    const damaged = { ciphertext: `${prefix}${bytes.toString("base64")}` };
+    response.writeHead(200).end(JSON.stringify({ data: { batch_results: [damaged, ...others] } }));
   });
   onward.on("error", () => response.destroy());
   request.pipe(onward);

@@ -1,5 +1,6 @@
 import ava from "ava";
-import type { Bound } from "../../src/cipher/cipher.ts";
+import type { Bound, Sealed } from "../../src/cipher/cipher.ts";
+import type { Context } from "../../src/cipher/context.ts";
 import { createKeyring } from "../../src/cipher/keyring.ts";
 import { createLocalCipher } from "../../src/cipher/local.ts";
 import type { Transit } from "../../src/cipher/transit.ts";
@@ -348,6 +349,19 @@ test.serial("a rewrap that hands back opened values is refused, and no value is 
   const error = await t.throwsAsync(transit.rewrap([{ ...sealed, context }]));
   t.is((error as KeyrowError).code, "CIPHER_UNAVAILABLE");
   t.not(transit.availability, "closed");
+});
+
+test.serial("what a rewrap has made that does not open is not given, and the others of its batch are", async (t) => {
+  const door = await makeFaulty(t, bao.access);
+  const { transit } = observe(t, door.access, bao.transitKey);
+  const contexts = [userContext(), userContext()];
+  const sealed = await transit.seal(contexts.map((context) => ({ context, value: "value" })));
+  door.set("damaged once");
+  const moved = await transit.rewrap(sealed.map((one, index) => ({ ...one, context: contexts[index] as Context })));
+  isCannotOpen(t, moved[0]);
+  const other = moved[1] as Sealed;
+  t.is(await openOne(transit, { ...other, context: contexts[1] as Context }), "value");
+  t.is(transit.availability, "closed");
 });
 
 test.serial("a server that stumbles once is asked once more, and nobody notices", async (t) => {
