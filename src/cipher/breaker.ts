@@ -57,7 +57,7 @@ export function createBreaker({ probe, onChange }: BreakerOptions): Breaker {
       return state;
     },
     trip(reason) {
-      if (state !== "closed") return;
+      if (ended || state !== "closed") return;
       become("open", reason);
       probeLater();
     },

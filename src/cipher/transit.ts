@@ -11,6 +11,7 @@ import {
   type Sealed,
 } from "./cipher.ts";
 import { OpenBaoFault } from "./openbao/fault.ts";
+import { MOST_TOGETHER } from "./openbao/gather.ts";
 import { eachHeld, idOf, probe, rewrap, seal } from "./openbao/operations.ts";
 import { openedValue } from "./openbao/stored.ts";
 import { BYTES_PER_MS, createUsableKey, type TransitKeyParts } from "./openbao/transit-key.ts";
@@ -58,6 +59,16 @@ export function createTransit(parts: TransitParts): Transit {
 
   parts.onState?.(breaker.state);
 
+  let doubting = false;
+
+  /** Has a probe tell whether OpenBao is away, where a call alone can't. */
+  async function doubt(): Promise<void> {
+    if (doubting) return;
+    doubting = true;
+    await probe(key, place).catch((reason: unknown) => breaker.trip(reason));
+    doubting = false;
+  }
+
   /** Runs what calls OpenBao, unless it is known to be away; throws CIPHER_UNAVAILABLE for every fault. */
   async function guarded<T>(
     work: () => Promise<T>,
@@ -66,14 +77,18 @@ export function createTransit(parts: TransitParts): Transit {
   ): Promise<T> {
     if (breaker.state !== "closed" || patience.left <= 0) throw new KeyrowError("CIPHER_UNAVAILABLE");
     const started = performance.now();
-    const allowed = ALLOWED_MS + lengthOf(items) / BYTES_PER_MS;
+    const length = lengthOf(items);
+    const allowed = ALLOWED_MS + length / BYTES_PER_MS;
     const { left } = patience;
     try {
       return await inTime(work(), Math.min(left, PATIENCE_MS) + allowed);
     } catch (error) {
       if (!(error instanceof OpenBaoFault)) throw error;
+      if (error.kind !== "timeout") breaker.trip(error);
+      // It may have been too much for it: one user's large values must not be everybody's absence.
+      else if (length > MOST_TOGETHER) void doubt();
       // Whoever has waited elsewhere already is too impatient to say that it is away.
-      if (error.kind !== "timeout" || left >= PATIENCE_MS) breaker.trip(error);
+      else if (left >= PATIENCE_MS) breaker.trip(error);
       throw new KeyrowError("CIPHER_UNAVAILABLE");
     } finally {
       patience.left -= Math.max(0, performance.now() - started - allowed);

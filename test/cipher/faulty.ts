@@ -19,6 +19,7 @@ import type { OpenBaoAccess } from "../../src/cipher/openbao/access.ts";
 export type Fault =
   | "none"
   | "silence"
+  | "silence to what is large"
   | "garbage"
   | "no answer's form"
   | "cut"
@@ -51,7 +52,9 @@ export async function makeFaulty(t: ExecutionContext, real: OpenBaoAccess): Prom
       fault = "none";
       answerDamaged(real, request, response);
     } else if (fault === "damaged once") pass(real, request, response);
-    else if (fault === "slow") setTimeout(() => pass(real, request, response), SLOW_MS);
+    else if (fault === "silence to what is large") {
+      if (Number(request.headers["content-length"] ?? 0) < LARGE) pass(real, request, response);
+    } else if (fault === "slow") setTimeout(() => pass(real, request, response), SLOW_MS);
     else if (fault === "stumble once") {
       fault = "none";
       response.writeHead(502).end();
@@ -72,11 +75,16 @@ export async function makeFaulty(t: ExecutionContext, real: OpenBaoAccess): Prom
   };
 }
 
+// In bytes.
+const LARGE = 256 * 1024;
 // Just in time, each for itself.
 const SLOW_MS = 550;
 
 const answers: Readonly<
-  Record<Exclude<Fault, "none" | "stumble once" | "damaged once" | "slow" | "open">, (response: ServerResponse) => void>
+  Record<
+    Exclude<Fault, "none" | "stumble once" | "damaged once" | "slow" | "silence to what is large" | "open">,
+    (response: ServerResponse) => void
+  >
 > = {
   silence: () => undefined,
   garbage: (response) => response.writeHead(200).end("<html>vault:v1:not-a-ciphertext</html>"),

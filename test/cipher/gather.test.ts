@@ -58,31 +58,46 @@ test("two hundred items go together, and no more", async (t) => {
   t.deepEqual(await Promise.all(asked.slice(1, 3)), [opened("b"), opened("c")]);
 });
 
-test("a quarter of a MiB goes together, and no more; what is larger goes alone, and waits for nobody", async (t) => {
+test("a quarter of a MiB goes together, and no more", async (t) => {
   const { calls, ask } = gather(1);
   const [half, rest] = ["h".repeat(128 * 1024), "r".repeat(128 * 1024 - 1)];
   const first = ask("a");
   const asked = [ask(half), ask(rest), ask("b"), ask("c")];
-  const large = ask(half, half, "l");
-  t.deepEqual(calls.map(namesOf), [["a"], [half, half, "l"]]);
-  calls[1]?.answer();
-  t.is((await large).length, 3);
   calls[0]?.answer();
   await first;
-  t.deepEqual(calls.slice(2).map(namesOf), [[half, rest, "b"]]);
-  calls[2]?.answer();
+  t.deepEqual(calls.slice(1).map(namesOf), [[half, rest, "b"]]);
+  calls[1]?.answer();
   await asked[0];
-  calls[3]?.answer();
+  calls[2]?.answer();
   t.deepEqual(await Promise.all(asked.slice(2)), [opened("b"), opened("c")]);
 });
 
-test("the error of a call is that of all in it and of those who wait, and of nobody after them", async (t) => {
-  const { calls, ask } = gather(2);
-  const [failing, other, waiting] = [ask("a"), ask("b"), ask("c")];
+test("what is larger goes alone, two at once, and small ones don't wait for it", async (t) => {
+  const { calls, ask } = gather(1);
+  const large = (name: string) => name.repeat(256 * 1024 + 1);
+  const asked = ["x", "y", "z"].map((name) => ask(large(name)));
+  const small = ask("a");
+  t.deepEqual(calls.map(namesOf), [[large("x")], [large("y")], ["a"]]);
+  calls[2]?.answer();
+  t.deepEqual(await small, opened("a"));
+  t.is(calls.length, 3);
+  calls[1]?.answer();
+  t.deepEqual(await asked[1], opened(large("y")));
+  t.deepEqual(calls.slice(3).map(namesOf), [[large("z")]]);
+  for (const call of calls) call.answer();
+  t.is((await Promise.all(asked)).length, 3);
+});
+
+test("the error of a call is that of all in it, and of nobody else", async (t) => {
+  const { calls, ask } = gather(1);
+  const first = ask("a");
+  const together = [ask("b"), ask("c")];
   calls[0]?.fail(new Error("away"));
-  for (const one of [failing, waiting]) await t.throwsAsync(one, { message: "away" });
-  const next = ask("d");
-  t.deepEqual(calls.map(namesOf), [["a"], ["b"], ["d"]]);
-  for (const call of calls.slice(1)) call.answer();
-  t.deepEqual(await Promise.all([other, next]), [opened("b"), opened("d")]);
+  await t.throwsAsync(first, { message: "away" });
+  calls[1]?.fail(new Error("gone"));
+  const later = ask("d");
+  for (const one of together) await t.throwsAsync(one, { message: "gone" });
+  t.deepEqual(calls.map(namesOf), [["a"], ["b", "c"], ["d"]]);
+  calls[2]?.answer();
+  t.deepEqual(await later, opened("d"));
 });

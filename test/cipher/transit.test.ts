@@ -4,7 +4,7 @@ import type { Context } from "../../src/cipher/context.ts";
 import { createKeyring } from "../../src/cipher/keyring.ts";
 import { createLocalCipher } from "../../src/cipher/local.ts";
 import type { Transit } from "../../src/cipher/transit.ts";
-import type { KeyrowError } from "../../src/errors.ts";
+import { KeyrowError } from "../../src/errors.ts";
 import { startOpenBao, type TestOpenBao, openBaoTest as test } from "../helpers/openbao.ts";
 import { canHaveOpenBao } from "../helpers/openbao-program.ts";
 import { isCannotOpen, localKey, openOne, sealOne, testCipher, userContext } from "./contract.ts";
@@ -372,6 +372,26 @@ test.serial("a server that stumbles once is asked once more, and nobody notices"
   t.is((await transit.seal([{ context: userContext(), value: "value" }])).length, 1);
   t.deepEqual(states, ["closed"]);
 });
+
+test.serial(
+  "large values that take too long fail alone, and OpenBao is away where it says nothing at all",
+  async (t) => {
+    const door = await makeFaulty(t, bao.access);
+    const { transit, states } = observe(t, door.access, bao.transitKey);
+    const items = Array.from({ length: 8 }, () => ({ context: userContext(), value: "x".repeat(64 * 1024) }));
+    await transit.check();
+    door.set("silence to what is large");
+    await t.throwsAsync(transit.seal(items), { message: new KeyrowError("CIPHER_UNAVAILABLE").message });
+    t.is((await sealOne(transit, userContext(), "value")).encrypted.slice(0, 9), "vault:v1:");
+    t.deepEqual(states, ["closed"]);
+    door.set("silence");
+    await t.throwsAsync(transit.seal(items));
+    await until(t, async () => states.includes("open"));
+    door.set("none");
+    await until(t, async () => transit.availability === "closed");
+    t.is((await transit.seal(items)).length, 8);
+  },
+);
 
 test.serial("a refusal is not asked again", async (t) => {
   const door = await makeFaulty(t, { ...bao.access, login: { token: "no-such-token" } });

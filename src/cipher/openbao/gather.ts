@@ -11,21 +11,33 @@ interface Asked {
 
 type Send = (items: readonly BatchItem[]) => Promise<BatchResult[]>;
 
-// What is larger takes long, and nobody should wait for somebody else's.
-const MOST_TOGETHER = 256 * 1024;
+/** How many characters go together at most: what is larger takes long, and nobody should wait for somebody else's. */
+export const MOST_TOGETHER = 256 * 1024;
+// Large batches at once: OpenBao should have time for small ones beside them.
+const MOST_LARGE = 2;
 
 /**
  * Sends batches, so many at once. What comes meanwhile waits for one of them to be over, and goes together in one call,
- * which costs less than many; large batches go alone, and at once. Each gets the answers to its own items, in order. The
- * error of a call is also that of those who wait, for they would be told the same, and later.
+ * which costs less than many. Large batches go alone, and have a line of their own. Each gets the answers to its own
+ * items, in order, or the error of its call.
  */
 export function createGatherer(send: Send, mostAtOnce: number): Send {
+  const small = createLine(send, mostAtOnce, takeTogether);
+  const large = createLine(send, MOST_LARGE, (waiting) => waiting.splice(0, 1));
+  return (items) => {
+    const size = items.reduce((sum, item) => sum + sizeOf(item), 0);
+    return new Promise((answer, fail) => (size > MOST_TOGETHER ? large : small)({ items, size, answer, fail }));
+  };
+}
+
+/** A line of what waits for its call; `take` takes from it what goes into the next one. */
+function createLine(send: Send, mostAtOnce: number, take: (waiting: Asked[]) => Asked[]): (asked: Asked) => void {
   const waiting: Asked[] = [];
   let underWay = 0;
 
   async function go(): Promise<void> {
     if (underWay === mostAtOnce || waiting.length === 0) return;
-    const together = takeTogether(waiting);
+    const together = take(waiting);
     underWay += 1;
     try {
       const results = await send(together.flatMap(({ items }) => items));
@@ -35,19 +47,15 @@ export function createGatherer(send: Send, mostAtOnce: number): Send {
         start += items.length;
       }
     } catch (error) {
-      for (const { fail } of [...together, ...waiting.splice(0)]) fail(error);
+      for (const { fail } of together) fail(error);
     }
     underWay -= 1;
     void go();
   }
 
-  return (items) => {
-    const size = items.reduce((sum, item) => sum + sizeOf(item), 0);
-    if (size > MOST_TOGETHER) return send(items);
-    return new Promise((answer, fail) => {
-      waiting.push({ items, size, answer, fail });
-      void go();
-    });
+  return (asked) => {
+    waiting.push(asked);
+    void go();
   };
 }
 
