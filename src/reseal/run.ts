@@ -58,6 +58,8 @@ export async function run(parts: RunParts): Promise<Progress> {
   const pace = createPace(parts.rate, parts.signal);
   // Who wants it slow has no use for it, and a batch should not wait out the pace with values that others change.
   const most = parts.rate === undefined ? AHEAD : 0;
+  // Nor for more rows at once than there are to be in a second.
+  const limit = Math.min(parts.batch, parts.rate ?? parts.batch);
   for (const keyId of parts.from) {
     // Of two at once, each begins elsewhere, so that they seldom do the same work.
     const middle = randomUUID();
@@ -85,13 +87,13 @@ export async function run(parts: RunParts): Promise<Progress> {
     };
     try {
       for (let last = after; !parts.signal?.aborted; ) {
-        const page = await readRows(parts.pool, keyId, { after: last, limit: parts.batch });
+        const page = await readRows(parts.pool, keyId, { after: last, limit });
         const rows = page.filter(({ id }) => (end === undefined || id <= end) && !state.failed.has(id));
         ahead.push(begin(rows));
         if (ahead.length > most) await writeNext();
         await pace(rows.length);
         last = page.at(-1)?.id ?? "";
-        if (page.length < parts.batch || (end !== undefined && last > end)) break;
+        if (page.length < limit || (end !== undefined && last > end)) break;
       }
       while (ahead.length > 0 && !parts.signal?.aborted) await writeNext();
     } finally {
@@ -144,7 +146,10 @@ export async function run(parts: RunParts): Promise<Progress> {
         return await reseal(items, parts.opener, parts.target);
       } catch (error) {
         const away = error instanceof KeyrowError && error.code === "CIPHER_UNAVAILABLE";
-        if (!away || vain === MOST_VAIN || !(await parts.whenAway?.())) throw error;
+        const again = away && vain < MOST_VAIN && (await parts.whenAway?.());
+        // Nothing of it is written any more.
+        if (parts.signal?.aborted) return [];
+        if (!again) throw error;
       }
     }
   }

@@ -348,6 +348,12 @@ test("a target that is away in between is waited for, as often as somebody says 
   [calls, waits] = [0, 0];
   await t.throwsAsync(run({ ...parts, whenAway: whenAway(true) }), { code: "CIPHER_UNAVAILABLE" });
   t.deepEqual([calls, waits], [5, 4], "what is said to be back, and is not, ends it as well");
+  const stop = new AbortController();
+  const stopped = async () => {
+    stop.abort();
+    return false;
+  };
+  t.is((await run({ ...parts, whenAway: stopped, signal: stop.signal })).moved, 0, "told to stop, it just ends");
   [calls, waits] = [0, 0];
   away = (call) => call % 2 === 0;
   t.is((await run({ ...parts, whenAway: whenAway(true) })).moved, 5);
@@ -462,7 +468,13 @@ test("a rate is kept", async (t) => {
   const { from, to, ring, fromId } = keys();
   await store(database, db, from, await makeOwner(database), 10);
   const started = performance.now();
-  await run({ ...db, opener: ring, target: { cipher: to, transit: undefined }, from: [fromId], batch: 2, rate: 50 });
+  const parts = { ...db, opener: ring, target: { cipher: to, transit: undefined }, from: [fromId] };
+  await run({ ...parts, batch: 2, rate: 50 });
   // Never faster: that much holds on any machine.
   t.true(performance.now() - started >= 190);
+  await store(database, db, from, await makeOwner(database), 3);
+  const stop = new AbortController();
+  const onProgress = () => stop.abort();
+  const { moved } = await run({ ...parts, batch: 200, rate: 2, signal: stop.signal, onProgress });
+  t.true(moved > 0 && moved <= 2, "nor are more rows moved at once than in a second");
 });
