@@ -195,7 +195,17 @@ test("no variable is written for a shell that keeps it for itself, nor one after
       t.is(read, "7 after", `${shell} ${variable}`);
     }
   }
-  for (const variable of ["UID", "EUID", "PPID", "BASHOPTS", "SHELLOPTS", "BASH_VERSINFO", "RANDOM", "_"]) {
+  for (const variable of [
+    "UID",
+    "EUID",
+    "PPID",
+    "BASHOPTS",
+    "SHELLOPTS",
+    "BASH_VERSINFO",
+    "PIPESTATUS",
+    "RANDOM",
+    "_",
+  ]) {
     for (const [format, where] of [
       ["shell", "the shell"],
       ["dotenv", "dotenv, which shells read"],
