@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import type { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { settings } from "../../settings.ts";
 import { signal } from "../child.ts";
@@ -18,10 +19,12 @@ export function findPip(): Pip | undefined {
 
 /** Runs pip to its end; gives its exit code, or what ended it, and what it said of errors, without addresses. */
 export async function runPip([command, ...first]: Pip, args: string[]): Promise<{ code: string; said: string }> {
-  const child = spawn(command, [...first, ...args], { env: environment(), stdio: ["ignore", "ignore", "pipe"] });
-  const release = endWithSignals(child);
+  let child: ChildProcess | undefined;
+  // Before there is one: a signal that comes while it begins would end us, and leave it behind.
+  const release = onSignals(() => child && signal(child, "SIGTERM"));
   try {
-    const [said, [code, name]] = await Promise.all([text(child.stderr), once(child, "exit")]);
+    child = spawn(command, [...first, ...args], { env: environment(), stdio: ["ignore", "ignore", "pipe"] });
+    const [said, [code, name]] = await Promise.all([text(child.stderr as Readable), once(child, "exit")]);
     const errors = said.split("\n").filter((line) => line.startsWith("ERROR:"));
     return {
       code: String(name ?? code),
@@ -33,8 +36,7 @@ export async function runPip([command, ...first]: Pip, args: string[]): Promise<
 }
 
 /** Whoever ends us while it downloads does not want the rest. */
-function endWithSignals(child: ChildProcess): () => void {
-  const end = () => signal(child, "SIGTERM");
+function onSignals(end: () => void): () => void {
   const names = ["SIGINT", "SIGTERM", "SIGHUP", "exit"] as const;
   for (const name of names) process.on(name, end);
   return () => {
