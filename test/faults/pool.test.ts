@@ -32,14 +32,16 @@ test("connections that others have taken are missed at once, and used once they 
   await load.more(40);
   const taken = await takeAll(postgres);
   await withConnection(postgres.url("postgres"), async (client) => {
-    // What the server still has, or gets in between, is ended and taken, too.
+    // What the server still has is ended and taken, too, before it may connect again.
     const enough = load.refusals.length + 40;
     for (const deadline = Date.now() + 30_000; load.refusals.length < enough; await delay(20)) {
       if (Date.now() > deadline) throw new Error("the server still has connections");
+      await client.query("alter role keyrow_authenticator connection limit 0");
       await client.query(
         "select pg_terminate_backend(pid, 5000) from pg_stat_activity where usename = 'keyrow_authenticator'",
       );
       taken.push(...(await takeAll(postgres)));
+      await client.query("alter role keyrow_authenticator connection limit -1");
     }
   });
   await Promise.all(taken.map((client) => client.end()));
