@@ -38,7 +38,8 @@ export interface Transit extends Cipher {
 
 // Another server may have rotated the key, or somebody restored OpenBao from a backup: what is known does not last.
 const FRESH_MS = 10_000;
-// What takes no longer is not slow: so much for any call, and more for large values, as long as a request is over in two seconds.
+// What takes no longer is not slow: so much for any call, and more for large values, as long as a request is over in two
+// seconds.
 const ALLOWED_MS = 50;
 const MOST_ALLOWED_MS = 500;
 

@@ -2,6 +2,7 @@ import type { Place } from "../../plugins/encrypted-columns/seal.ts";
 import { contextOf } from "../../plugins/encrypted-columns/tag.ts";
 import type { Bound, Cipher, Sealed } from "../cipher/cipher.ts";
 import type { Context } from "../cipher/context.ts";
+import { inParts } from "../cipher/parts.ts";
 import type { Transit } from "../cipher/transit.ts";
 import { KeyrowError } from "../errors.ts";
 import type { Row } from "./rows.ts";
@@ -38,25 +39,9 @@ const MOST_CHARACTERS = 1024 * 1024;
  */
 export async function reseal(items: readonly Bound[], opener: Opener, target: Target): Promise<Resealed[]> {
   const resealed: Resealed[] = [];
-  for (const part of partsOf(items)) resealed.push(...(await resealPart(part, opener, target)));
+  const parts = inParts(items, ({ encrypted }) => encrypted.length, { size: MOST_CHARACTERS });
+  for (const part of parts) resealed.push(...(await resealPart(part, opener, target)));
   return resealed;
-}
-
-/** Items in parts, in order: each of one item, or of no more characters than are to be sealed at once. */
-function partsOf(items: readonly Bound[]): Bound[][] {
-  const parts: Bound[][] = [];
-  let characters = 0;
-  for (const item of items) {
-    characters += item.encrypted.length;
-    const last = parts.at(-1);
-    if (last !== undefined && characters <= MOST_CHARACTERS) {
-      last.push(item);
-    } else {
-      parts.push([item]);
-      characters = item.encrypted.length;
-    }
-  }
-  return parts;
 }
 
 async function resealPart(items: readonly Bound[], opener: Opener, target: Target): Promise<Resealed[]> {

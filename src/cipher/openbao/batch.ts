@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { inParts } from "../parts.ts";
 import { OpenBaoFault } from "./fault.ts";
 
 // OpenBao refuses a body of more than some thousand strings, and items have two; and one of more than 32 MiB.
@@ -22,24 +23,15 @@ const results = z.array(result);
 
 /** Parts items into batches that OpenBao takes, in order. */
 export function split(items: readonly BatchItem[]): BatchItem[][] {
-  const batches: BatchItem[][] = [];
-  let bytes = 0;
-  for (const item of items) {
-    const size = sizeOf(item);
-    const last = batches.at(-1);
-    if (last !== undefined && last.length < MOST_ITEMS && bytes + size <= MOST_BYTES) {
-      last.push(item);
-      bytes += size;
-    } else {
-      batches.push([item]);
-      bytes = size;
-    }
-  }
-  return batches;
+  return inParts(items, sizeOf, { size: MOST_BYTES, count: MOST_ITEMS });
 }
 
-/** How many characters an item has. */
-export function sizeOf({ context = "", plaintext = "", ciphertext = "" }: BatchItem): number {
+/** How many characters items have together. */
+export function sizeOfAll(items: readonly BatchItem[]): number {
+  return items.reduce((sum, item) => sum + sizeOf(item), 0);
+}
+
+function sizeOf({ context = "", plaintext = "", ciphertext = "" }: BatchItem): number {
   return context.length + plaintext.length + ciphertext.length;
 }
 

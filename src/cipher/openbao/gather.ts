@@ -1,4 +1,4 @@
-import { type BatchItem, type BatchResult, MOST_ITEMS, sizeOf } from "./batch.ts";
+import { type BatchItem, type BatchResult, MOST_ITEMS, sizeOfAll } from "./batch.ts";
 
 /** What somebody has asked for, and waits for. */
 interface Asked {
@@ -25,7 +25,7 @@ export function createGatherer(send: Send, mostAtOnce: number): Send {
   const small = createLine(send, mostAtOnce, takeTogether);
   const large = createLine(send, MOST_LARGE, (waiting) => waiting.splice(0, 1));
   return (items) => {
-    const size = items.reduce((sum, item) => sum + sizeOf(item), 0);
+    const size = sizeOfAll(items);
     return new Promise((answer, fail) => (size > MOST_TOGETHER ? large : small)({ items, size, answer, fail }));
   };
 }

@@ -1,5 +1,5 @@
 import type { TransitKey } from "./access.ts";
-import { type BatchItem, type BatchResult, readResults, sizeOf, split } from "./batch.ts";
+import { type BatchItem, type BatchResult, readResults, sizeOfAll, split } from "./batch.ts";
 import { MOST_BYTES, MOST_MS, type OpenBaoClient } from "./client.ts";
 import { OpenBaoFault } from "./fault.ts";
 import { createGatherer } from "./gather.ts";
@@ -87,7 +87,7 @@ export function createUsableKey({ client, tokens, place, onCall }: TransitKeyPar
   }
 
   async function batch(operation: Operation, items: readonly BatchItem[]): Promise<BatchResult[]> {
-    const bytes = items.reduce((sum, item) => sum + sizeOf(item), 0);
+    const bytes = sizeOfAll(items);
     const started = performance.now();
     const told = (outcome: TransitCall["outcome"]) =>
       onCall?.({ operation, outcome, items: items.length, ms: performance.now() - started });
