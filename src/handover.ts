@@ -2,6 +2,7 @@ import type pg from "pg";
 import { withAdmin } from "./admin-database.ts";
 import type { Config } from "./config.ts";
 import { KeyrowError } from "./errors.ts";
+import { firstOf } from "./first-of.ts";
 import { knownUser } from "./users.ts";
 
 /**
@@ -42,10 +43,9 @@ async function refuseConflicts(client: pg.ClientBase, leaving: string, taking: s
     [leaving, taking],
   );
   if (rows.length === 0) return;
-  const named = rows.slice(0, MOST_NAMED).map(({ title }) => title);
-  const more = rows.length - named.length;
+  const titles = rows.map(({ title }) => title);
   throw new KeyrowError("CONFLICT", {
-    message: `The other user has credentials of the same workspace, provider and name already, so nothing was handed over: ${named.join(", ")}${more > 0 ? ` and ${more} more` : ""}.`,
+    message: `The other user has credentials of the same workspace, provider and name already, so nothing was handed over: ${firstOf(titles, MOST_NAMED)}.`,
     hint: "Rename one of each two first, or name another user.",
   });
 }

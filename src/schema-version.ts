@@ -1,6 +1,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import type pg from "pg";
 import { KeyrowError } from "./errors.ts";
+import { firstOf } from "./first-of.ts";
 import { migrationsFolder } from "./setup.ts";
 
 /** Which committed migrations a database has, by file name, in order. */
@@ -45,12 +46,14 @@ async function committedMigrations(): Promise<Recorded[]> {
   );
 }
 
+const MOST_NAMED = 3;
+
 /** Refuses a schema that is not this version's: throws SCHEMA_BEHIND with what is missing or unknown, and the remedy. */
 export async function checkSchema(client: Pick<pg.ClientBase, "query">): Promise<void> {
   const { pending, unknown } = await schemaVersion(client);
   if (pending.length > 0) {
     throw new KeyrowError("SCHEMA_BEHIND", {
-      message: `The database lacks ${pending.length === 1 ? "a migration" : "migrations"}: ${first(pending)}.`,
+      message: `The database lacks ${pending.length === 1 ? "a migration" : "migrations"}: ${firstOf(pending, MOST_NAMED)}.`,
       hint: "Run `keyrow migrate` first, with MIGRATE_DATABASE_URL.",
     });
   }
@@ -61,14 +64,7 @@ export async function checkSchema(client: Pick<pg.ClientBase, "query">): Promise
 export function refuseUnknown(unknown: SchemaVersion["unknown"]): void {
   if (unknown.length === 0) return;
   throw new KeyrowError("SCHEMA_BEHIND", {
-    message: `The database has migrations that this version does not know: ${first(unknown)}.`,
+    message: `The database has migrations that this version does not know: ${firstOf(unknown, MOST_NAMED)}.`,
     hint: "Run the version of Keyrow that made them, or a later one.",
   });
-}
-
-const MOST_NAMED = 3;
-
-function first(names: readonly string[]): string {
-  const more = names.length - MOST_NAMED;
-  return `${names.slice(0, MOST_NAMED).join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
 }

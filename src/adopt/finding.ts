@@ -1,4 +1,5 @@
 import pg from "pg";
+import { firstOf } from "../first-of.ts";
 import { isPrintable, printable, rewritten } from "../printable.ts";
 import type { Column, Facts, Table } from "./facts.ts";
 
@@ -57,7 +58,6 @@ export const literal = pg.escapeLiteral;
 
 /** Names from the database for a comment or a terminal: nothing in them may end the one or steer the other. */
 export function shown(names: string | readonly string[], most = 20): string {
-  const list = [names].flat();
-  const first = list.slice(0, most).map((name) => printable(name).replaceAll("*/", "?"));
-  return list.length > most ? `${first.join(", ")} and ${list.length - most} more` : first.join(", ");
+  const list = [names].flat().map((name) => printable(name).replaceAll("*/", "?"));
+  return firstOf(list, most);
 }
