@@ -78,19 +78,11 @@ export interface Default {
   readonly usable: boolean;
 }
 
-/** A schema that one of the functions calls another in, with the rights of whoever calls. */
-export interface Reach {
+/** What a function uses with the rights of whoever calls it: a schema to call another in, or a table to read. */
+export interface Use {
   readonly routine: string;
-  readonly schema: string;
-  /** Who calls it and may not name what is in the schema. */
-  readonly lacking: readonly string[];
-}
-
-/** A table that one of the functions reads with the rights of whoever calls. */
-export interface Read {
-  readonly routine: string;
-  readonly table: string;
-  /** Who calls it and may not read the table. */
+  readonly name: string;
+  /** Who calls it and lacks the right to it. */
   readonly lacking: readonly string[];
 }
 
@@ -122,8 +114,8 @@ export interface Facts {
   readonly enums: readonly Enum[];
   readonly sequences: readonly Sequence[];
   readonly defaults: readonly Default[];
-  readonly reach: readonly Reach[];
-  readonly reads: readonly Read[];
+  readonly reach: readonly Use[];
+  readonly reads: readonly Use[];
   /** What Keyrow's roles may do, as in `keyrow_owner references users.id`. */
   readonly rights: ReadonlySet<string>;
   /** Other tables of `public` that everybody may read or change. */
@@ -287,7 +279,7 @@ const called = `
   )`;
 
 const reach = `${called}
-  select c.routine, n.nspname as schema, array_agg(caller.role order by caller.place) as lacking
+  select c.routine, n.nspname as name, array_agg(caller.role order by caller.place) as lacking
   from (
     select distinct c.routine, p.pronamespace as oid from called c join pg_proc p on p.oid = c.oid
   ) c
@@ -300,7 +292,7 @@ const reach = `${called}
 
 // Of workspace_members, `rights` asks which columns.
 const reads = `${called}
-  select c.routine, n.nspname || '.' || t.relname as table, array_agg(distinct caller.role) as lacking
+  select c.routine, n.nspname || '.' || t.relname as name, array_agg(distinct caller.role) as lacking
   from called c join pg_proc p on p.oid = c.oid and not p.prosecdef
   cross join regexp_matches(
     coalesce(pg_get_function_sqlbody(p.oid), p.prosrc),
@@ -310,7 +302,7 @@ const reads = `${called}
   join callers caller on caller.routine = c.routine
   where (n.nspname, t.relname) <> ('public', 'workspace_members')
     and n.nspname not in ('pg_catalog', 'information_schema')
-    and not exists (select from aclexplode(t.relacl) where grantee = 0 and privilege_type = 'SELECT')
+    and not has_table_privilege('public', t.oid, 'select')
     and not exists (
       select from pg_roles r where r.rolname = caller.role and has_any_column_privilege(r.oid, t.oid, 'select'))
   group by 1, 2 order by 1, 2`;
@@ -385,8 +377,8 @@ export async function readFacts(client: pg.ClientBase): Promise<Facts> {
     enums: await read<Enum>(enums),
     sequences: await read<Sequence>(sequences),
     defaults: await read<Default>(defaults),
-    reach: await read<Reach>(reach, [JSON.stringify(callers)]),
-    reads: await read<Read>(reads, [JSON.stringify(callers)]),
+    reach: await read<Use>(reach, [JSON.stringify(callers)]),
+    reads: await read<Use>(reads, [JSON.stringify(callers)]),
     rights: new Set((await read<{ right: string }>(rights, [tableNames])).map(({ right }) => right)),
     openTables: await named(openTables),
     openRoutines: await named(openRoutines),

@@ -62,7 +62,7 @@ function readsWorkspaces(facts: Facts): boolean {
 
 function executeFindings({ routines, rights }: Facts): Finding[] {
   return Object.entries(callers).flatMap(([name, roles]): Finding[] => {
-    const found = routines.find((one) => one.schema === "public" && one.name === name);
+    const found = ofPublic(routines, name);
     const lacking = roles.filter((role) => !rights.has(`${role} execute ${name}`));
     if (found === undefined || found.forEverybody || lacking.length === 0) return [];
     return [
@@ -77,25 +77,29 @@ function executeFindings({ routines, rights }: Facts): Finding[] {
   });
 }
 
+function ofPublic(routines: Facts["routines"], named: string): Facts["routines"][number] | undefined {
+  return routines.find(({ schema, name }) => schema === "public" && name === named);
+}
+
 /** Without its owner's rights, a function calls others with those of Keyrow's role that calls it. */
 function reachFindings({ reach }: Facts): Finding[] {
-  return reach.map(({ routine, schema, lacking }) => ({
+  return reach.map(({ routine, name, lacking }) => ({
     name: `grant.${routine}.schema`,
     severity: "to run",
-    what: `public.${routine} calls what is in the schema ${shown(schema)}, which ${lacking.join(", ")} may not name.`,
+    what: `public.${routine} calls what is in the schema ${shown(name)}, which ${lacking.join(", ")} may not name.`,
     remedy: BY_OWNER,
-    sql: [`grant usage on schema ${identifier(schema)} to ${lacking.join(", ")};`],
+    sql: [`grant usage on schema ${identifier(name)} to ${lacking.join(", ")};`],
   }));
 }
 
 /** Which table it is can be told from its text; whether all of its rows are meant, the application alone knows. */
 function readFindings({ reads, routines }: Facts): Finding[] {
-  return reads.map(({ routine, table, lacking }) => {
-    const types = routines.find(({ schema, name }) => schema === "public" && name === routine)?.types;
+  return reads.map(({ routine, name, lacking }) => {
+    const types = ofPublic(routines, routine)?.types;
     return {
       name: `function.${routine}.reads`,
       severity: "in the way",
-      what: `public.${routine} reads ${shown(table)} with its caller's rights, and ${lacking.join(", ")} may not read that.`,
+      what: `public.${routine} reads ${shown(name)} with its caller's rights, and ${lacking.join(", ")} may not read that.`,
       remedy: `let it run with its owner's rights: alter function public.${routine}(${types}) security definer set search_path = ${USUAL_PATH}; or let them read the table, by a policy too where it has row level security`,
     };
   });
