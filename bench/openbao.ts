@@ -101,7 +101,8 @@ export async function audited<T extends { readonly requests: number }>(
   let values = 0;
   for await (const line of createInterface(createReadStream(path, { start }))) {
     const { type, request }: AuditLine = JSON.parse(line);
-    // What is answered is told once more, with the answer. A KV has no batches; the rest, such as the key's versions, are no values.
+    // What is answered is told once more, with the answer. A KV has no batches; the rest are no values, such as the key's
+    // versions.
     if (type === "response") values += request.data?.batch_input?.length ?? (request.path.includes("/data/") ? 1 : 0);
   }
   if (values >= result.requests * each) return result;

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { type ChildProcessByStdio, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import type { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
@@ -19,12 +19,12 @@ export function findPip(): Pip | undefined {
 
 /** Runs pip to its end; gives its exit code, or what ended it, and what it said of errors, without addresses. */
 export async function runPip([command, ...first]: Pip, args: string[]): Promise<{ code: string; said: string }> {
-  let child: ChildProcess | undefined;
+  let child: ChildProcessByStdio<null, null, Readable> | undefined;
   // Before there is one: a signal that comes while it begins would end us, and leave it behind.
   const release = onSignals(() => child && signal(child, "SIGTERM"));
   try {
     child = spawn(command, [...first, ...args], { env: environment(), stdio: ["ignore", "ignore", "pipe"] });
-    const [said, [code, name]] = await Promise.all([text(child.stderr as Readable), once(child, "exit")]);
+    const [said, [code, name]] = await Promise.all([text(child.stderr), once(child, "exit")]);
     const errors = said.split("\n").filter((line) => line.startsWith("ERROR:"));
     return {
       code: String(name ?? code),
