@@ -40,7 +40,7 @@ export interface Surroundings {
   readonly profiles?: string | undefined;
 }
 
-const START_MS = 30_000;
+const START_MS = 120_000;
 /** Starts Keyrow as its users do: `keyrow serve` in a process of its own, as the login keyrow_authenticator. */
 export function startKeyrow(surroundings: Surroundings): Promise<ServerContender> {
   return startServer("keyrow", ["src/cli.ts", "serve"], surroundings, ({ operation, ...task }) => [

@@ -21,9 +21,11 @@ export function examples(...lines: Array<readonly [line: string, does: string]>)
   return ["", "Examples:", ...shown].join("\n");
 }
 
+/** What every help says of exit codes that has no others to tell of. */
+export const EXIT_CODES = "\nExit codes: 0 done, 1 error, 2 usage, 3 not found, 4 not allowed, 5 unavailable.";
+
 /** What the help of a command ends with that works on the database as a DB admin. */
-export const ADMIN_DATABASE =
-  "\nThe database is that of ADMIN_DATABASE_URL, as a login that may become keyrow_admin and is no superuser, or the embedded one.";
+export const ADMIN_DATABASE = `\nThe database is that of ADMIN_DATABASE_URL, as a login that may become keyrow_admin and is no superuser, or the embedded one.${EXIT_CODES}`;
 
 /** Collects an option that may stand several times. */
 export function several(word: string, before: readonly string[] = []): string[] {

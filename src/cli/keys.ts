@@ -1,7 +1,7 @@
 import { printableJson } from "../printable.ts";
 import { ADMIN_DATABASE, command, examples, print } from "./command.ts";
 
-const WHERE = `${ADMIN_DATABASE} The keys are those of KEYROW_KEY_FILE and of the OpenBao at BAO_ADDR, or the data directory's own.`;
+const WHERE = `\nThe keys are those of KEYROW_KEY_FILE and of the OpenBao at BAO_ADDR, or the data directory's own.${ADMIN_DATABASE}`;
 
 const status = command("status", "Shows every key that rows are sealed under, and whether their values open here.")
   .option("--rows", "list the rows whose values don't open", false)

@@ -23,7 +23,7 @@ const add = command("add", "Makes a machine, which has credentials of one worksp
     "after",
     examples(
       [
-        "keyrow machine add ci --issuer github --claim repository=acme/app --claim ref=refs/heads/main --workspace acme --only 'github/*'",
+        "keyrow machine add ci --issuer github --claim repository=acme/app \\\n    --claim ref=refs/heads/main --workspace acme --only 'github/*'",
         "jobs of one branch",
       ],
       ["keyrow machine add backup --workspace acme --only 's3/backup'", "takes its tokens from `keyrow machine token`"],

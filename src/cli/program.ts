@@ -12,7 +12,7 @@ import { rm } from "./client/rm.ts";
 import { run } from "./client/run.ts";
 import { revoke, rotate, set } from "./client/set.ts";
 import { whoami } from "./client/whoami.ts";
-import { examples, fitted, helpWidth } from "./command.ts";
+import { EXIT_CODES, examples, fitted, helpWidth } from "./command.ts";
 import { db } from "./db.ts";
 import { handover } from "./handover.ts";
 import { help } from "./help.ts";
@@ -77,7 +77,7 @@ export const program = new Command("keyrow")
       ["keyrow help config", "every setting"],
     ),
   )
-  .addHelpText("after", "\nExit codes: 0 done, 1 error, 2 usage, 3 not found, 4 not allowed, 5 unavailable.");
+  .addHelpText("after", EXIT_CODES);
 
 function add(one: Command, to: Command): void {
   one.copyInheritedSettings(to);

@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
 import { parseWhich } from "../client/names.ts";
 import { KeyrowError } from "../errors.ts";
-import { command, several, unprinted } from "./command.ts";
+import { command, EXIT_CODES, several, unprinted } from "./command.ts";
 
 /** What every command for scripts may be told. */
 export interface ScriptOptions {
@@ -72,8 +72,7 @@ function ofWorkspace(it: Command): Command {
 }
 
 /** What every help of such a command ends with. */
-export const SERVER_HELP =
-  "\nServer and token are those of KEYROW_URL and KEYROW_TOKEN, else those of `keyrow login`.\nExit codes: 0 done, 1 error, 2 usage, 3 not found, 4 not allowed, 5 unavailable.\nWith --json an error is JSON, too.";
+export const SERVER_HELP = `\nServer and token are those of KEYROW_URL and KEYROW_TOKEN, else those of \`keyrow login\`.${EXIT_CODES}\nWith --json an error is JSON, too.`;
 
 /** The client of a command, and the workspace that it names. */
 export async function open(options: ScriptOptions) {
