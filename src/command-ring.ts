@@ -91,7 +91,7 @@ async function withEmbeddedOpenBao<T>(
   if (!existsSync(join(dataDirectory, OPENBAO))) return work(undefined);
   const found = ({ access, operatorAccess, transitKey }: OpenBaoCoordinates) =>
     work({ access, operator: operatorAccess, place: transitKey });
-  const last = await lastOpenBao(dataDirectory);
+  const last = await lastOpenBao(config);
   // Beside a running server it is the server that starts it again.
   if (last !== undefined && (await runningDatabase(dataDirectory)) !== undefined) return found(last);
   const { openBao, stop } = await openEmbeddedParts(config, false, () => undefined);

@@ -34,6 +34,8 @@ export interface Config {
   readonly signingKeyFile: string | undefined;
   /** Where Transit is; undefined where the local keys seal, or where the data directory's own OpenBao does. */
   readonly openBao: OpenBaoAccess | undefined;
+  /** How long a call to OpenBao may take, in ms, the embedded one included. */
+  readonly transitTimeoutMs: number;
   readonly transitKey: TransitKey;
   /** Whether local keys seal while OpenBao is away. */
   readonly fallback: Values["KEYROW_FALLBACK"];
@@ -209,6 +211,7 @@ function toConfig(values: Values, mode: Mode): Config {
     }),
     signingKeyFile: values.KEYROW_SIGNING_KEY_FILE === undefined ? undefined : resolve(values.KEYROW_SIGNING_KEY_FILE),
     openBao: toOpenBao(values),
+    transitTimeoutMs: values.KEYROW_TRANSIT_TIMEOUT,
     transitKey: Object.freeze({ mount: values.KEYROW_TRANSIT_MOUNT, key: values.KEYROW_TRANSIT_KEY }),
     fallback: values.KEYROW_FALLBACK,
     openBaoProgram: values.BAO_BIN === undefined ? undefined : resolve(values.BAO_BIN),
@@ -243,6 +246,7 @@ function toOpenBao(values: Values): OpenBaoAccess | undefined {
     login: Object.freeze(login),
     caFile: values.BAO_CACERT === undefined ? undefined : resolve(values.BAO_CACERT),
     namespace: values.BAO_NAMESPACE,
+    timeoutMs: values.KEYROW_TRANSIT_TIMEOUT,
   });
 }
 

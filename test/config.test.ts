@@ -129,6 +129,13 @@ const accepted: Array<[title: string, env: Environment, get: (config: Config) =>
     (it) => it.jwt.userClaim,
     "https://id.example/uid",
   ],
+  ["how long OpenBao may take", { KEYROW_TRANSIT_TIMEOUT: "100ms" }, (it) => it.transitTimeoutMs, 100],
+  [
+    "the same of one elsewhere",
+    { BAO_ADDR: "https://b.example", BAO_TOKEN: "t", KEYROW_TRANSIT_TIMEOUT: "60s" },
+    (it) => it.openBao?.timeoutMs,
+    60_000,
+  ],
   ["milliseconds", { KEYROW_STATEMENT_TIMEOUT: "500ms" }, (it) => it.limits.statementMs, 500],
   ["seconds", { KEYROW_RECEIVE_TIMEOUT: "5s" }, (it) => it.limits.receiveMs, 5_000],
   ["minutes", { KEYROW_REQUEST_TIMEOUT: "2m" }, (it) => it.limits.requestMs, 120_000],
@@ -252,6 +259,8 @@ const refused: Array<[title: string, env: Environment, expected: RegExp]> = [
     /^KEYROW_MAX_ANSWER: it is out of range/,
   ],
   ["a time without its unit", { KEYROW_REQUEST_TIMEOUT: "30" }, /^KEYROW_REQUEST_TIMEOUT: it is not a time/],
+  ["too little time for OpenBao", { KEYROW_TRANSIT_TIMEOUT: "99ms" }, /^KEYROW_TRANSIT_TIMEOUT: it is out of range/],
+  ["too much time for OpenBao", { KEYROW_TRANSIT_TIMEOUT: "61s" }, /^KEYROW_TRANSIT_TIMEOUT: it is out of range/],
   ["a time of days", { KEYROW_STATEMENT_TIMEOUT: "1d" }, /^KEYROW_STATEMENT_TIMEOUT: it is not a time/],
   ["no time at all", { KEYROW_RECEIVE_TIMEOUT: "0s" }, /^KEYROW_RECEIVE_TIMEOUT: it is out of range/],
   [

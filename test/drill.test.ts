@@ -11,7 +11,7 @@ import { type Served, serve } from "./faults/serving.ts";
 import { keyrow } from "./helpers/admin.ts";
 import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts";
 import { cli } from "./helpers/command.ts";
-import { openBaoTest, startOpenBao } from "./helpers/openbao.ts";
+import { openBaoTest, settingsOf, startOpenBao } from "./helpers/openbao.ts";
 import { startOwnOpenBao } from "./helpers/openbao-own.ts";
 import { post } from "./helpers/server.ts";
 import { does, makeShell, pageOf, type Shell, shell } from "./helpers/shell.ts";
@@ -48,9 +48,8 @@ async function embedded(t: ExecutionContext): Promise<Vault> {
   const bao = await startOpenBao(t);
   const { login } = bao.access;
   if (!("roleId" in login) || basename(bao.directory) !== "openbao") throw new Error("not as it should be");
-  const { roleId, secretId } = login;
   return {
-    settings: { BAO_ADDR: bao.access.address, BAO_ROLE_ID: roleId, BAO_SECRET_ID: secretId },
+    settings: settingsOf(bao.access),
     async backUp(at) {
       await symlink(dirname(bao.directory), join(at.directory, ".keyrow"));
       await bao.stop();

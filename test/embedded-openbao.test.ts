@@ -31,6 +31,7 @@ import { callOpenBao, logIn } from "./helpers/openbao-call.ts";
 import { openBaoProgram } from "./helpers/openbao-program.ts";
 
 const transitKey: TransitKey = { mount: "transit", key: "keyrow" };
+const transitTimeoutMs = 20_000;
 const base64 = (value: string) => Buffer.from(value).toString("base64");
 const context = base64("a row");
 
@@ -48,7 +49,7 @@ interface Started extends EmbeddedOpenBao {
 
 async function start(t: ExecutionContext, dataDirectory: string, key = transitKey): Promise<Started> {
   const lines: string[] = [];
-  const options = { dataDirectory, openBaoProgram: await openBaoProgram(), transitKey: key };
+  const options = { dataDirectory, openBaoProgram: await openBaoProgram(), transitKey: key, transitTimeoutMs };
   const started = await startEmbeddedOpenBao(options, (line) => lines.push(line));
   t.teardown(() => started.stop());
   return { ...started, lines };
@@ -255,16 +256,17 @@ openBaoTest("a second start keeps key and credentials, makes nothing, and has ot
   const directory = directoryFor(t);
   const first = await start(t, directory);
   const sealed = await seal(first, "kept");
-  t.deepEqual(await lastOpenBao(directory), {
+  t.deepEqual(await lastOpenBao({ dataDirectory: directory, transitTimeoutMs }), {
     access: first.access,
     operatorAccess: first.operatorAccess,
     transitKey,
   });
+  t.is(first.access.timeoutMs, transitTimeoutMs);
   const pid = pidIn(directory);
   await first.stop();
   await first.stop();
   t.false(isAlive(pid));
-  t.is(await lastOpenBao(directory), undefined);
+  t.is(await lastOpenBao({ dataDirectory: directory, transitTimeoutMs }), undefined);
   const second = await start(t, directory);
   t.false(second.firstRun);
   t.is(await open(second, sealed), "kept");
@@ -275,7 +277,7 @@ openBaoTest("after kill -9 of whoever ran it the next start stops it and starts 
   const { child, last } = await hold(t, directory, { BAO_BIN: await openBaoProgram() });
   t.is(last, "UP");
   const orphan = pidIn(directory);
-  const running = await lastOpenBao(directory);
+  const running = await lastOpenBao({ dataDirectory: directory, transitTimeoutMs });
   const sealed = running && (await seal({ ...running, socket: join(directory, "openbao/bao.sock") }, "kept"));
   await killed(child);
   t.true(isAlive(orphan));
@@ -312,7 +314,7 @@ openBaoTest("one that is stopped while it is being started again stays stopped",
   process.kill(pidIn(directory), "SIGKILL");
   await until(() => openBao.lines.find((line) => /ended by itself/.test(line)));
   await openBao.stop();
-  t.is(await lastOpenBao(directory), undefined);
+  t.is(await lastOpenBao({ dataDirectory: directory, transitTimeoutMs }), undefined);
   t.deepEqual(processesIn(join(directory, "openbao")), []);
 });
 

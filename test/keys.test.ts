@@ -8,7 +8,7 @@ import { createLocalCipher } from "../src/cipher/local.ts";
 import { observe } from "./cipher/openbao.ts";
 import { keyrow, stageOperator } from "./helpers/admin.ts";
 import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts";
-import { openBaoTest, startOpenBao } from "./helpers/openbao.ts";
+import { openBaoTest, settingsOf, startOpenBao } from "./helpers/openbao.ts";
 import { asAdmin } from "./helpers/server.ts";
 import { makeOwner, opened, rowsOf, store, worker } from "./reseal/stage.ts";
 
@@ -193,18 +193,8 @@ ava("rewrap says what it needs, and is refused for any other login than the work
 openBaoTest("from local keys to Transit, to its next version, and back: every value opens all the way", async (t) => {
   const bao = await startOpenBao(t);
   const { database, db, owner, env, locals } = await stage(t);
-  const asServer = "roleId" in bao.access.login ? bao.access.login : { roleId: "", secretId: "" };
-  const vault = {
-    ...env,
-    BAO_ADDR: bao.access.address,
-    BAO_ROLE_ID: asServer.roleId,
-    BAO_SECRET_ID: asServer.secretId,
-  };
-  const root = {
-    ...env,
-    BAO_ADDR: bao.access.address,
-    BAO_TOKEN: "token" in bao.rootAccess.login ? bao.rootAccess.login.token : "",
-  };
+  const vault = { ...env, ...settingsOf(bao.access) };
+  const root = { ...env, ...settingsOf(bao.rootAccess) };
   const stored = await store(database, db, await locals(), owner, 20);
   const ids = stored.map(({ id }) => id);
   const values = stored.map(({ value }) => value);
@@ -247,8 +237,7 @@ openBaoTest("while OpenBao is away the status says so, and a rewrap says what to
   const { transit } = observe(t, bao.access, bao.transitKey);
   await store(database, db, transit, owner, 3);
   await bao.stop();
-  const login = "roleId" in bao.access.login ? bao.access.login : { roleId: "", secretId: "" };
-  const vault = { ...env, BAO_ADDR: bao.access.address, BAO_ROLE_ID: login.roleId, BAO_SECRET_ID: login.secretId };
+  const vault = { ...env, ...settingsOf(bao.access) };
   const status = await keyrow(["keys", "status"], vault);
   t.regex(status.stdout, /transit:transit\/keyrow:v1:\w+ +3 .* not now: OpenBao is away/);
   t.is(status.exitCode, 1, "whether every key is there is not known");
@@ -265,8 +254,7 @@ openBaoTest(
   async (t) => {
     const bao = await startOpenBao(t);
     const { database, db, owner, env, locals } = await stage(t);
-    const login = "roleId" in bao.access.login ? bao.access.login : { roleId: "", secretId: "" };
-    const vault = { ...env, BAO_ADDR: bao.access.address, BAO_ROLE_ID: login.roleId, BAO_SECRET_ID: login.secretId };
+    const vault = { ...env, ...settingsOf(bao.access) };
     const older = await store(database, db, observe(t, bao.access, bao.transitKey).transit, owner, 3);
     await bao.copyData();
     await bao.root({ method: "POST", path: "transit/keys/keyrow/rotate", body: {} });

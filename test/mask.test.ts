@@ -71,10 +71,3 @@ test("the mask does not tell the length of a value", (t) => {
   const masks = Array.from({ length: 2000 }, (_, index) => maskValue(`${"a".repeat(index + 12)}wxyz`));
   t.deepEqual([...new Set(masks)], ["*****wxyz"]);
 });
-
-test("a value of 64 KiB costs no more than a short one", (t) => {
-  const value = "🔑".repeat(16 * 1024);
-  const start = performance.now();
-  for (let index = 0; index < 10_000; index++) maskValue(value);
-  t.true(performance.now() - start < 1000);
-});

@@ -13,7 +13,7 @@ import { createLogin } from "./helpers/admin.ts";
 import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts";
 import { cli, surroundings } from "./helpers/command.ts";
 import { createTestDatabase, type TestDatabase } from "./helpers/database.ts";
-import { openBaoTest, startOpenBao, type TestOpenBao } from "./helpers/openbao.ts";
+import { openBaoTest, settingsOf, startOpenBao } from "./helpers/openbao.ts";
 import { canHaveCertificates, type OwnOpenBao, startOwnOpenBao } from "./helpers/openbao-own.ts";
 import { openBaoProgram } from "./helpers/openbao-program.ts";
 import { asAdmin, makeUser, post } from "./helpers/server.ts";
@@ -109,18 +109,6 @@ async function until(holds: () => Promise<boolean> | boolean): Promise<void> {
   for (const deadline = Date.now() + 30_000; !(await holds()); await delay(20)) {
     if (Date.now() > deadline) throw new Error("waited too long");
   }
-}
-
-/** As an AppRole, as settings of Keyrow. */
-function approle({ access }: TestOpenBao): Record<string, string> {
-  if (!("roleId" in access.login)) throw new Error("no AppRole");
-  return { BAO_ADDR: access.address, BAO_ROLE_ID: access.login.roleId, BAO_SECRET_ID: access.login.secretId };
-}
-
-/** As somebody who may do everything, for `bao`. */
-function root({ rootAccess }: TestOpenBao): Record<string, string> {
-  if (!("token" in rootAccess.login)) throw new Error("no token");
-  return { BAO_ADDR: rootAccess.address, BAO_TOKEN: rootAccess.login.token };
 }
 
 const asHcl = (policy: Policy): string =>
@@ -235,7 +223,7 @@ openBaoTest.serial("a static token serves, and once it is lost OpenBao is away u
   const bao = await startOpenBao(t);
   const { database, user, directory, env } = await stage(t);
   const at = makeShell(directory, await openBaoProgram());
-  const token = await does(t, at, steps.staticToken, root(bao));
+  const token = await does(t, at, steps.staticToken, settingsOf(bao.rootAccess));
   const settings = { env: { KEYROW_KEY_FILE: env.KEYROW_KEY_FILE, BAO_ADDR: bao.access.address, BAO_TOKEN: token } };
   const served = await serve(t, database.url("keyrow_authenticator"), settings);
   await set(t, served, user, "before", "old");
@@ -248,7 +236,7 @@ openBaoTest.serial("a static token serves, and once it is lost OpenBao is away u
   t.like(lines(served, "OpenBao is away"), [{ reason: "status", status: 403 }]);
   t.is(await served.end(), 0);
 
-  const another = await does(t, at, steps.staticToken, root(bao));
+  const another = await does(t, at, steps.staticToken, settingsOf(bao.rootAccess));
   settings.env.BAO_TOKEN = another;
   const next = await serve(t, database.url("keyrow_authenticator"), settings);
   t.deepEqual(await list(next, user), { before: "old", meanwhile: "new" });
@@ -260,7 +248,7 @@ openBaoTest.serial("while OpenBao is away: readiness, metrics, one line each, an
   const at = makeShell(directory);
   const { KEYROW_KEY_FILE } = env;
   const served = await serve(t, database.url("keyrow_authenticator"), {
-    env: { KEYROW_KEY_FILE, KEYROW_METRICS: "on", ...approle(bao) },
+    env: { KEYROW_KEY_FILE, KEYROW_METRICS: "on", ...settingsOf(bao.access) },
   });
   await set(t, served, user, "before", "old");
   await bao.stop();
@@ -278,10 +266,12 @@ openBaoTest.serial("while OpenBao is away: readiness, metrics, one line each, an
   t.regex(metrics, /^keyrow_fallback_sealed_values_total 1$/m);
 
   // A start meanwhile.
-  const late = await serve(t, database.url("keyrow_authenticator"), { env: { KEYROW_KEY_FILE, ...approle(bao) } });
+  const late = await serve(t, database.url("keyrow_authenticator"), {
+    env: { KEYROW_KEY_FILE, ...settingsOf(bao.access) },
+  });
   t.deepEqual(await list(late, user), { before: null, meanwhile: "new" });
   const refusing = await serve(t, database.url("keyrow_authenticator"), {
-    env: { ...approle(bao), KEYROW_FALLBACK: "refuse", KEYROW_ALLOW_MISSING_KEYS: "on", KEYROW_KEY_FILE },
+    env: { ...settingsOf(bao.access), KEYROW_FALLBACK: "refuse", KEYROW_ALLOW_MISSING_KEYS: "on", KEYROW_KEY_FILE },
   });
   const query = `mutation { setUserCredential(input: { provider: "p", name: "n", value: "v" }) { clientMutationId } }`;
   const refused = await post(refusing.url, refusing.token(user), { query });
@@ -289,7 +279,7 @@ openBaoTest.serial("while OpenBao is away: readiness, metrics, one line each, an
 
   const worker = execa("bash", ["--norc", "-euc", steps.worker.replace(/WORKER_DATABASE_URL=\S+ /, "exec ")], {
     cwd: directory,
-    env: { ...env, ...approle(bao), PATH: at.path, HOME: directory },
+    env: { ...env, ...settingsOf(bao.access), PATH: at.path, HOME: directory },
     extendEnv: false,
     reject: false,
     forceKillAfterDelay: 5_000,
@@ -323,20 +313,20 @@ openBaoTest.serial("from local keys to OpenBao, and back, servers running", asyn
   const url = database.url("keyrow_authenticator");
   const local = await serve(t, url, { env: { KEYROW_KEY_FILE } });
   await set(t, local, user, "one", "local");
-  const both = await serve(t, url, { env: { KEYROW_KEY_FILE, ...approle(bao) } });
+  const both = await serve(t, url, { env: { KEYROW_KEY_FILE, ...settingsOf(bao.access) } });
   await set(t, both, user, "two", "Transit's");
   t.deepEqual(await list(both, user), { one: "local", two: "Transit's" });
   t.deepEqual(await list(local, user), { one: "local", two: null }, "which is why all are restarted");
   await local.end();
-  t.is(await does(t, at, steps.rewrap, { ...env, ...approle(bao) }), "moved  1 row");
+  t.is(await does(t, at, steps.rewrap, { ...env, ...settingsOf(bao.access) }), "moved  1 row");
   t.deepEqual(await list(both, user), { one: "local", two: "Transit's" });
 
-  t.is(await does(t, at, steps.back, { ...env, ...approle(bao) }), "moved  2 rows");
+  t.is(await does(t, at, steps.back, { ...env, ...settingsOf(bao.access) }), "moved  2 rows");
   await set(t, both, user, "three", "meanwhile");
   await both.end();
   const refused = await t.throwsAsync(serve(t, url, { env: { KEYROW_KEY_FILE } }));
   t.regex(refused?.message ?? "", /transit:transit\/keyrow:v1:\w+ \(1 row: [0-9a-f-]{36}\)/);
-  t.is(await does(t, at, steps.back, { ...env, ...approle(bao) }), "moved  1 row");
+  t.is(await does(t, at, steps.back, { ...env, ...settingsOf(bao.access) }), "moved  1 row");
   const again = await serve(t, url, { env: { KEYROW_KEY_FILE } });
   t.deepEqual(await list(again, user), { one: "local", two: "Transit's", three: "meanwhile" });
 });
@@ -354,13 +344,13 @@ openBaoTest.serial("another application's values move in by the page's word", as
     [randomUUID(), user, data.ciphertext],
   );
   writeFileSync(join(directory, "app.key"), `${randomBytes(32).toString("hex")}\n`, { mode: 0o600 });
-  await does(t, at, steps.legacyPolicy, root(bao));
-  const token = await does(t, at, steps.legacyToken, root(bao));
+  await does(t, at, steps.legacyPolicy, settingsOf(bao.rootAccess));
+  const token = await does(t, at, steps.legacyToken, settingsOf(bao.rootAccess));
   const settings = { ...env, BAO_ADDR: bao.access.address, BAO_TOKEN: token };
   t.is((await shell(at, steps.lost, settings)).exitCode, 1);
   t.is(await does(t, at, steps.fromLegacy, settings), "moved  1 row");
   const served = await serve(t, database.url("keyrow_authenticator"), {
-    env: { KEYROW_KEY_FILE: env.KEYROW_KEY_FILE, ...approle(bao) },
+    env: { KEYROW_KEY_FILE: env.KEYROW_KEY_FILE, ...settingsOf(bao.access) },
   });
   t.deepEqual(await list(served, user), { n: "the other application's" });
   t.regex(await does(t, at, steps.lost, settings), /^transit:\S+ +1 .* yes, and seals$/m);

@@ -8,7 +8,7 @@ import { createLocalCipher } from "../src/cipher/local.ts";
 import { serve } from "./faults/serving.ts";
 import { keyrow, stageOperator } from "./helpers/admin.ts";
 import { cli } from "./helpers/command.ts";
-import { openBaoTest, startOpenBao } from "./helpers/openbao.ts";
+import { openBaoTest, settingsOf, startOpenBao } from "./helpers/openbao.ts";
 import { asAdmin, makeUser, post } from "./helpers/server.ts";
 import { makeOwner, store, worker } from "./reseal/stage.ts";
 
@@ -69,9 +69,7 @@ ava(
 openBaoTest("a running worker moves what was sealed under a local key that was added since", async (t) => {
   const bao = await startOpenBao(t);
   const { database, keyFile, env } = await stage(t);
-  if (!("roleId" in bao.access.login)) throw new Error("no AppRole");
-  const { roleId: BAO_ROLE_ID, secretId: BAO_SECRET_ID } = bao.access.login;
-  const vault = { ...env, BAO_ADDR: bao.access.address, BAO_ROLE_ID, BAO_SECRET_ID };
+  const vault = { ...env, ...settingsOf(bao.access) };
   const child = spawn(process.execPath, [cli, "worker"], { env: vault, stdio: ["ignore", "ignore", "pipe"] });
   const ended = once(child, "close");
   t.teardown(async () => {

@@ -26,13 +26,10 @@ export interface Bound extends Sealed {
  */
 export type KeyState = "held" | "unreachable" | "missing" | "too-new" | "replaced" | "retired";
 
-/** How long anybody waits for what is slow, in ms: several calls in a row, each of them just in time, are too late. */
-export const PATIENCE_MS = 1_200;
-
-/** How long somebody still waits for what is slow, over several calls in a row; a cipher takes off what it was too slow by. */
+/** What somebody has had of what is slow, over several calls in a row; a cipher adds what it was too slow by. */
 export interface Patience {
   /** In ms. */
-  left: number;
+  spent: number;
 }
 
 /**

@@ -1,15 +1,7 @@
 import { KeyrowError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { type BreakerState, createBreaker } from "./breaker.ts";
-import {
-  type Bound,
-  type Cipher,
-  type KeyState,
-  PATIENCE_MS,
-  type Patience,
-  type Plain,
-  type Sealed,
-} from "./cipher.ts";
+import type { Bound, Cipher, KeyState, Patience, Plain, Sealed } from "./cipher.ts";
 import { OpenBaoFault } from "./openbao/fault.ts";
 import { MOST_TOGETHER } from "./openbao/gather.ts";
 import { eachHeld, idOf, probe, rewrap, seal } from "./openbao/operations.ts";
@@ -42,6 +34,8 @@ const FRESH_MS = 10_000;
 // seconds.
 const ALLOWED_MS = 50;
 const MOST_ALLOWED_MS = 500;
+// How long anybody waits for what is slow, in timeouts of a call: several in a row, each of them just in time, are too late.
+const TIMEOUTS = 1.2;
 
 /**
  * The cipher of one derived key of OpenBao's Transit; stored as `vault:vN:base64`. Where OpenBao does not answer, calls
@@ -50,6 +44,7 @@ const MOST_ALLOWED_MS = 500;
 export function createTransit(parts: TransitParts): Transit {
   const { place, log } = parts;
   const key = createUsableKey(parts);
+  const patienceMs = TIMEOUTS * parts.client.timeoutMs;
   const tell = createTeller(log);
   const breaker = createBreaker({
     probe: () => probe(key, place),
@@ -75,25 +70,25 @@ export function createTransit(parts: TransitParts): Transit {
   async function guarded<T>(
     work: () => Promise<T>,
     items: ReadonlyArray<Plain | Bound> = [],
-    patience: Patience = { left: PATIENCE_MS },
+    patience: Patience = { spent: 0 },
   ): Promise<T> {
-    if (breaker.state !== "closed" || patience.left <= 0) throw new KeyrowError("CIPHER_UNAVAILABLE");
+    const { spent } = patience;
+    if (breaker.state !== "closed" || spent >= patienceMs) throw new KeyrowError("CIPHER_UNAVAILABLE");
     const started = performance.now();
     const length = lengthOf(items);
     const allowed = Math.min(ALLOWED_MS + length / BYTES_PER_MS, MOST_ALLOWED_MS);
-    const { left } = patience;
     try {
-      return await inTime(work(), Math.min(left, PATIENCE_MS) + allowed);
+      return await inTime(work(), patienceMs - spent + allowed);
     } catch (error) {
       if (!(error instanceof OpenBaoFault)) throw error;
       if (error.kind !== "timeout") breaker.trip(error);
       // It may have been too much for it: one user's large values must not be everybody's absence.
       else if (length > MOST_TOGETHER) void doubt();
       // Whoever has waited elsewhere already is too impatient to say that it is away.
-      else if (left >= PATIENCE_MS) breaker.trip(error);
+      else if (spent === 0) breaker.trip(error);
       throw new KeyrowError("CIPHER_UNAVAILABLE");
     } finally {
-      patience.left -= Math.max(0, performance.now() - started - allowed);
+      patience.spent += Math.max(0, performance.now() - started - allowed);
     }
   }
 

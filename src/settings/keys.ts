@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { optional, path, setting, yesOrNo } from "./setting.ts";
+import { duration, optional, path, setting, yesOrNo } from "./setting.ts";
 
 const openBaoAddress = z
   .string()
@@ -78,6 +78,13 @@ export const keySettings = {
     description: "The name of the Transit key: aes256-gcm96, with derived=true.",
     parser: transitName,
     remedy: "give the key's name",
+  }),
+  KEYROW_TRANSIT_TIMEOUT: setting({
+    default: "1s",
+    description:
+      "How long a call to OpenBao may take. With the default a request that meets one which says nothing is over within two seconds; with more, later by as much and a fifth of it.",
+    parser: duration(100, 60_000),
+    remedy: "give a time from 100ms to 60s",
   }),
   KEYROW_FALLBACK: setting({
     default: "local",

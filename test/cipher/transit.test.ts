@@ -6,7 +6,7 @@ import { createLocalCipher } from "../../src/cipher/local.ts";
 import { type BatchItem, readResults, split } from "../../src/cipher/openbao/batch.ts";
 import type { Transit } from "../../src/cipher/transit.ts";
 import { KeyrowError } from "../../src/errors.ts";
-import { startOpenBao, type TestOpenBao, openBaoTest as test } from "../helpers/openbao.ts";
+import { hasty, startOpenBao, type TestOpenBao, openBaoTest as test } from "../helpers/openbao.ts";
 import { canHaveOpenBao } from "../helpers/openbao-program.ts";
 import { isCannotOpen, localKey, openOne, sealOne, testCipher, userContext } from "./contract.ts";
 import { makeFaulty } from "./faulty.ts";
@@ -323,7 +323,7 @@ for (const fault of ["silence", "garbage", "no answer's form", "cut", "huge", "o
   test.serial(
     `${fault} instead of an answer: calls fail with CIPHER_UNAVAILABLE, later ones at once, until it is over`,
     async (t) => {
-      const door = await makeFaulty(t, bao.access);
+      const door = await makeFaulty(t, hasty(bao.access));
       const { transit, states } = observe(t, door.access, bao.transitKey);
       const context = userContext();
       const value = "a value of some length";
@@ -368,6 +368,18 @@ test.serial("what a rewrap has made that does not open is not given, and the oth
   t.is(transit.availability, "closed");
 });
 
+test.serial("what is slow is away or not as the timeout of its calls has it", async (t) => {
+  const door = await makeFaulty(t, bao.access);
+  const { transit } = observe(t, door.access, bao.transitKey);
+  const hurried = observe(t, { ...door.access, timeoutMs: 100 }, bao.transitKey).transit;
+  door.set("slow");
+  const error = await t.throwsAsync(sealOne(hurried, userContext(), "value"));
+  t.is((error as KeyrowError).code, "CIPHER_UNAVAILABLE");
+  // Several calls, each of them slower than that.
+  const context = userContext();
+  t.is(await openOne(transit, { ...(await sealOne(transit, context, "value")), context }), "value");
+});
+
 test.serial("a server that stumbles once is asked once more, and nobody notices", async (t) => {
   const door = await makeFaulty(t, bao.access);
   const { transit, states } = observe(t, door.access, bao.transitKey);
@@ -380,7 +392,7 @@ test.serial("a server that stumbles once is asked once more, and nobody notices"
 test.serial(
   "large values that take too long fail alone, and OpenBao is away where it says nothing at all",
   async (t) => {
-    const door = await makeFaulty(t, bao.access);
+    const door = await makeFaulty(t, hasty(bao.access));
     const { transit, states } = observe(t, door.access, bao.transitKey);
     const items = Array.from({ length: 8 }, () => ({ context: userContext(), value: "x".repeat(64 * 1024) }));
     await transit.check();

@@ -7,7 +7,7 @@ import { openWorkerDatabase } from "../../src/worker-database.ts";
 import { localKey } from "../cipher/contract.ts";
 import { makeFaulty } from "../cipher/faulty.ts";
 import { collectLog } from "../helpers/log.ts";
-import { startOpenBao, type TestOpenBao, openBaoTest as test } from "../helpers/openbao.ts";
+import { hasty, startOpenBao, type TestOpenBao, openBaoTest as test } from "../helpers/openbao.ts";
 import { asAdmin, makeUser, startTestServer, type TestServer } from "../helpers/server.ts";
 
 /** A server on an OpenBao, and a user. */
@@ -141,7 +141,7 @@ const troubles: Readonly<Record<string, Trouble>> = {
 for (const [what, trouble] of Object.entries(troubles)) {
   test.serial(`OpenBao ${what}: nobody waits, what is written is sealed, and all is back with it`, async (t) => {
     const bao = await startOpenBao(t);
-    const it = await stage(t, bao.access, bao.transitKey);
+    const it = await stage(t, hasty(bao.access), bao.transitKey);
     t.deepEqual((await it.set("before", "old")).codes, []);
     const end = await trouble(t, bao);
     await during(t, it);
@@ -155,7 +155,7 @@ for (const fault of ["silence", "garbage", "no answer's form", "cut", "huge"] as
     `${fault} instead of OpenBao's answers: nobody waits, what is written is sealed, and all is back with it`,
     async (t) => {
       const bao = await startOpenBao(t);
-      const door = await makeFaulty(t, bao.access);
+      const door = await makeFaulty(t, hasty(bao.access));
       const it = await stage(t, door.access, bao.transitKey);
       t.deepEqual((await it.set("before", "old")).codes, []);
       door.set(fault);
@@ -186,7 +186,7 @@ test.serial("an OpenBao restored from an older backup: what is newer waits, and 
 
 test.serial("a request with many values does not wait for each of them on an OpenBao that is slow", async (t) => {
   const bao = await startOpenBao(t);
-  const door = await makeFaulty(t, bao.access);
+  const door = await makeFaulty(t, hasty(bao.access));
   const it = await stage(t, door.access, bao.transitKey);
   t.deepEqual((await it.set("before", "old")).codes, []);
   door.set("slow");
@@ -201,7 +201,8 @@ test.serial("a request with many values does not wait for each of them on an Ope
   const ms = performance.now() - started;
   t.deepEqual(codes, []);
   t.is(Object.keys(data).length, 15);
-  t.true(ms < MOST_MS, `${ms} ms`);
+  // Each of them just in time, and fifteen would be over eight seconds; a busy machine is slow besides.
+  t.true(ms < 5_000, `${ms} ms`);
   const { transit, local } = await it.census();
   t.is(transit + local, 16, "each is sealed");
 });

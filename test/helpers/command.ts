@@ -9,6 +9,8 @@ const { PATH = "", NODE_COMPILE_CACHE } = process.env;
 /** What a process of a test has of this one's environment: where programs are, and what others have compiled already. */
 export const surroundings: Readonly<Record<string, string>> = {
   PATH,
+  // A busy machine's OpenBao is slow, and not away.
+  KEYROW_TRANSIT_TIMEOUT: "20s",
   ...(NODE_COMPILE_CACHE !== undefined && { NODE_COMPILE_CACHE }),
 };
 

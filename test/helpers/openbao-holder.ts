@@ -18,6 +18,7 @@ try {
       dataDirectory: directory,
       openBaoProgram: BAO_BIN === undefined ? undefined : resolve(BAO_BIN),
       transitKey: { mount: "transit", key: "keyrow" },
+      transitTimeoutMs: 20_000,
     },
     (line) => say(`# ${line}`),
   );

@@ -10,6 +10,9 @@ import { callOpenBao, type RawAnswer, type RawCall } from "./openbao-call.ts";
 import { canHaveOpenBao, openBaoProgram } from "./openbao-program.ts";
 import { openBaoTemplate, ROOT_TOKEN, socketOf } from "./openbao-template.ts";
 
+// A busy machine's OpenBao is slow, and not away.
+const PATIENT_MS = 20_000;
+
 type Run = (t: ExecutionContext) => Promise<void>;
 
 const declare =
@@ -60,6 +63,17 @@ export interface TestOpenBao {
   restoreData(): Promise<void>;
 }
 
+/** With the patience that servers have where nobody says: for tests of how long one waits. */
+export function hasty(access: OpenBaoAccess): OpenBaoAccess {
+  return { ...access, timeoutMs: undefined };
+}
+
+/** The settings by which Keyrow's processes reach it. */
+export function settingsOf({ address, login }: OpenBaoAccess): Record<string, string> {
+  if ("token" in login) return { BAO_ADDR: address, BAO_TOKEN: login.token };
+  return { BAO_ADDR: address, BAO_ROLE_ID: login.roleId, BAO_SECRET_ID: login.secretId };
+}
+
 /** Starts one, and takes it away again when the test has ended. */
 export async function startOpenBao(t: Pick<ExecutionContext, "teardown">): Promise<TestOpenBao> {
   const [program, origin] = [await openBaoProgram(), await openBaoTemplate()];
@@ -75,7 +89,7 @@ export async function startOpenBao(t: Pick<ExecutionContext, "teardown">): Promi
   const socket = socketOf(home);
   const { server, operator, transitKey } = await readCredentials(home);
   const as = (login: OpenBaoAccess["login"]): OpenBaoAccess => {
-    return { address: addressOf(socket), login, caFile: undefined, namespace: undefined };
+    return { address: addressOf(socket), login, caFile: undefined, namespace: undefined, timeoutMs: PATIENT_MS };
   };
   let running: OpenBaoProcess | undefined;
 

@@ -16,7 +16,7 @@ import { makeTemporaryDirectory, removeWithServers } from "../helpers/cluster.ts
 import { surroundings } from "../helpers/command.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
 import { collectLog } from "../helpers/log.ts";
-import { openBaoTest, startOpenBao, type TestOpenBao } from "../helpers/openbao.ts";
+import { openBaoTest, settingsOf, startOpenBao, type TestOpenBao } from "../helpers/openbao.ts";
 import { asAdmin, startTestServer, type TestServer } from "../helpers/server.ts";
 import { makeOwner, type Owner, opened, rowsOf, type Stored, store, worker } from "./stage.ts";
 
@@ -131,7 +131,7 @@ async function withLegacy({ env }: Stage, bao: TestOpenBao): Promise<Record<stri
   await bao.root({ method: "POST", path: "sys/policies/acl/keyrow-legacy", body: { policy } });
   const body = { policies: ["keyrow-server", "keyrow-legacy"], no_default_policy: true, ttl: "1h" };
   const { auth } = await bao.root({ method: "POST", path: "auth/token/create", body });
-  return { ...env, BAO_ADDR: bao.access.address, BAO_TOKEN: auth.client_token };
+  return { ...env, ...settingsOf({ ...bao.access, login: { token: auth.client_token } }) };
 }
 
 const idsOf = (stored: readonly Stored[]) => stored.map(({ id }) => id);
@@ -326,9 +326,8 @@ openBaoTest(
     const stored = await load(it.database, it.owner, await transitRows(bao));
     const env = await withLegacy(it, bao);
     const { BAO_TOKEN: _, ...rest } = env;
-    const login = "roleId" in bao.access.login ? bao.access.login : { roleId: "", secretId: "" };
-    const server = { ...rest, BAO_ROLE_ID: login.roleId, BAO_SECRET_ID: login.secretId };
-    const root = { ...rest, BAO_TOKEN: "token" in bao.rootAccess.login ? bao.rootAccess.login.token : "" };
+    const server = { ...rest, ...settingsOf(bao.access) };
+    const root = { ...rest, ...settingsOf(bao.rootAccess) };
     await bao.root({ method: "POST", path: "transit/keys/bound", body: { type: "aes256-gcm96", derived: true } });
     const rewrap = (key: string, as: Record<string, string>) =>
       keyrow(["rewrap", "--from-legacy", "--legacy-transit-key", key], as);
@@ -388,8 +387,7 @@ openBaoTest("no value is moved to a Transit key that binds nothing", async (t) =
   const { database, db, owner } = it;
   const stored = await store(database, db, await ringOf(t, it), owner, 3);
   await bao.root({ method: "POST", path: "transit/keys/unbound", body: { type: "aes256-gcm96" } });
-  const token = "token" in bao.rootAccess.login ? bao.rootAccess.login.token : "";
-  const env = { ...it.env, BAO_ADDR: bao.access.address, BAO_TOKEN: token, KEYROW_TRANSIT_KEY: "unbound" };
+  const env = { ...it.env, ...settingsOf(bao.rootAccess), KEYROW_TRANSIT_KEY: "unbound" };
   const { stderr, stdout, exitCode } = await keyrow(["rewrap"], env);
   t.regex(stderr, /^error: the Transit key transit\/unbound binds no value to its row.*\nhint: .*derived=true/);
   t.deepEqual([stdout, exitCode], ["", 1]);

@@ -11,7 +11,7 @@ import { keyrow } from "../helpers/admin.ts";
 import { makeTemporaryDirectory, removeWithServers } from "../helpers/cluster.ts";
 import { cli, surroundings } from "../helpers/command.ts";
 import { createTestDatabase } from "../helpers/database.ts";
-import { openBaoTest, startOpenBao, type TestOpenBao } from "../helpers/openbao.ts";
+import { openBaoTest, settingsOf, startOpenBao } from "../helpers/openbao.ts";
 import { makeOwner, opened, rowsOf, store, worker } from "./stage.ts";
 
 async function stage(t: ExecutionContext) {
@@ -43,11 +43,6 @@ function launch(t: ExecutionContext, args: string[], env: Record<string, string>
     await ended;
   });
   return { child, ended, log };
-}
-
-function asServer({ access }: TestOpenBao): Record<string, string> {
-  if (!("roleId" in access.login)) throw new Error("no AppRole");
-  return { BAO_ADDR: access.address, BAO_ROLE_ID: access.login.roleId, BAO_SECRET_ID: access.login.secretId };
 }
 
 ava("a rewrap that is killed by -9 goes on where it was, and every value opens at every moment", async (t) => {
@@ -105,7 +100,7 @@ ava("Ctrl-C ends a rewrap in order: it says what is left, and exits as a shell c
 openBaoTest("workers side by side move what local keys have sealed, and end in order", async (t) => {
   const bao = await startOpenBao(t);
   const { database, db, owner, ring, env } = await stage(t);
-  const vault = { ...env, ...asServer(bao) };
+  const vault = { ...env, ...settingsOf(bao.access) };
   const first = await store(database, db, await ring(), owner, 150);
   const workers = [1, 2].map(() => launch(t, ["worker"], vault));
   const waiting = async () =>
@@ -144,7 +139,7 @@ openBaoTest("a worker whose OpenBao goes and comes back goes on", async (t) => {
   const bao = await startOpenBao(t);
   const { database, db, owner, ring, env } = await stage(t);
   await bao.stop();
-  const { child, ended, log } = launch(t, ["worker"], { ...env, ...asServer(bao) });
+  const { child, ended, log } = launch(t, ["worker"], { ...env, ...settingsOf(bao.access) });
   let said = "";
   child.stderr.setEncoding("utf8").on("data", (chunk: string) => {
     said += chunk;

@@ -9,6 +9,8 @@ export interface OpenBaoAccess {
   /** Path of a PEM file with the authorities that sign its certificate; undefined: those of the system. */
   readonly caFile: string | undefined;
   readonly namespace: string | undefined;
+  /** How long a call may take, in ms; 1,000 where nobody says. */
+  readonly timeoutMs?: number | undefined;
 }
 
 /** Where the Transit key is: the mount's path without slashes at its ends, and the key's name. */

@@ -14,8 +14,8 @@ export interface Call {
   readonly body?: object;
   /** Statuses besides 2xx whose answers are read as well. */
   readonly accept?: readonly number[];
-  /** How long it may take in all; MOST_MS where nobody says. */
-  readonly ms?: number;
+  /** How much longer than others it may take, in ms: it is large. */
+  readonly more?: number;
   /** How many bytes its answer may have; MOST_BYTES where nobody says. */
   readonly bytes?: number;
 }
@@ -24,6 +24,8 @@ export interface Call {
 export interface OpenBaoClient {
   /** The `data` or `auth` of the answer, as JSON has it; throws an OpenBaoFault. */
   call(call: Call): Promise<Answer>;
+  /** How long a call may take, in ms. */
+  readonly timeoutMs: number;
   close(): Promise<void>;
 }
 
@@ -33,21 +35,22 @@ export interface Answer {
   readonly auth?: unknown;
 }
 
-/** How long a call may take, in ms: a request makes several, and should not wait for one that never answers. */
-export const MOST_MS = 1_000;
+// A request makes several calls, and should not wait for one that never answers.
+const TIMEOUT_MS = 1_000;
 const CONNECTIONS = 16;
 /** How many bytes an answer may have: beyond that it is none of OpenBao's, and reading it would hold the process. */
 export const MOST_BYTES = 1024 * 1024;
 
 /** Makes the client of an OpenBao; it connects when it is first called. Throws CONFIG_INVALID for a bad BAO_CACERT. */
-export function createOpenBaoClient({ address, caFile, namespace }: OpenBaoAccess): OpenBaoClient {
+export function createOpenBaoClient(access: OpenBaoAccess): OpenBaoClient {
+  const { address, caFile, namespace, timeoutMs = TIMEOUT_MS } = access;
   const socketPath = address.startsWith("unix:") ? decodeURIComponent(new URL(address).pathname) : undefined;
   const pool = new Pool(socketPath === undefined ? new URL(address).origin : "http://localhost", {
     connections: CONNECTIONS,
     pipelining: 1,
     connect: {
       // Of itself it would go on for ten seconds behind a call that was given up, and keep a command from ending.
-      timeout: MOST_MS,
+      timeout: timeoutMs,
       ...(socketPath !== undefined && { socketPath }),
       ...(caFile !== undefined && { ca: readAuthorities(caFile) }),
     },
@@ -76,10 +79,11 @@ export function createOpenBaoClient({ address, caFile, namespace }: OpenBaoAcces
   }
 
   return {
+    timeoutMs,
     async call(call) {
       // Not AbortSignal.timeout: that makes an error, with its stack, for each call that was over long before.
       const late = new AbortController();
-      const timer = setTimeout(() => late.abort(), call.ms ?? MOST_MS);
+      const timer = setTimeout(() => late.abort(), timeoutMs + (call.more ?? 0));
       const once = () =>
         attempt(call, late.signal).catch((error: unknown) => {
           throw faultOf(error, late.signal);

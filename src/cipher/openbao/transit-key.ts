@@ -1,6 +1,6 @@
 import type { TransitKey } from "./access.ts";
 import { type BatchItem, type BatchResult, readResults, sizeOfAll, split } from "./batch.ts";
-import { MOST_BYTES, MOST_MS, type OpenBaoClient } from "./client.ts";
+import { MOST_BYTES, type OpenBaoClient } from "./client.ts";
 import { OpenBaoFault } from "./fault.ts";
 import { createGatherer } from "./gather.ts";
 import type { TokenKeeper } from "./token.ts";
@@ -57,7 +57,7 @@ export function createUsableKey({ client, tokens, place, onCall }: TransitKeyPar
         method,
         path: `${place.mount}/${what}/${place.key}`,
         token,
-        ms: MOST_MS + Math.ceil(bytes / BYTES_PER_MS),
+        more: Math.ceil(bytes / BYTES_PER_MS),
         // Sealed, in base64 and in JSON, a value is no longer than twice what was sent.
         bytes: MOST_BYTES + 2 * bytes,
         // Where every item of a batch failed, it is 400 all the same.

@@ -14,7 +14,9 @@ import { findProgram } from "./program.ts";
 import { supervise } from "./supervisor.ts";
 
 /** What of the configuration concerns it; whoever starts holds the data directory by `acquireLock`. */
-export type EmbeddedOpenBaoOptions = Pick<Config, "dataDirectory" | "openBaoProgram" | "transitKey">;
+export type EmbeddedOpenBaoOptions = Reached & Pick<Config, "openBaoProgram" | "transitKey">;
+
+type Reached = Pick<Config, "dataDirectory" | "transitTimeoutMs">;
 
 /** How to use an embedded OpenBao. */
 export interface OpenBaoCoordinates {
@@ -42,7 +44,7 @@ const coordinates = z.strictObject({ socket: z.string() });
  * stops what a killed process left running. Throws EMBEDDED_OPENBAO, DATA_DIRECTORY, or file system errors as they are.
  */
 export async function startEmbeddedOpenBao(
-  { dataDirectory, openBaoProgram, transitKey }: EmbeddedOpenBaoOptions,
+  { dataDirectory, openBaoProgram, transitKey, transitTimeoutMs }: EmbeddedOpenBaoOptions,
   progress: (line: string) => void = () => {},
 ): Promise<EmbeddedOpenBao> {
   return inDirectory(dataDirectory, async () => {
@@ -65,7 +67,7 @@ export async function startEmbeddedOpenBao(
       await writeFile(running, JSON.stringify({ socket }), { mode: 0o600 });
       const supervised = supervise(server, options, progress);
       return {
-        ...coordinatesOf(socket, credentials),
+        ...coordinatesOf(socket, credentials, transitTimeoutMs),
         firstRun: isFirst,
         socket,
         logFile: logFileOf(path),
@@ -82,15 +84,19 @@ export async function startEmbeddedOpenBao(
 }
 
 /** The OpenBao of a data directory as it last ran, whether it answers or not; undefined where none was started. */
-export async function lastOpenBao(dataDirectory: string): Promise<OpenBaoCoordinates | undefined> {
+export async function lastOpenBao(reached: Reached): Promise<OpenBaoCoordinates | undefined> {
+  const { dataDirectory, transitTimeoutMs } = reached;
   const path = join(dataDirectory, OPENBAO);
   const text = await readFile(join(path, COORDINATES), "utf8").catch(() => undefined);
   if (text === undefined) return undefined;
-  return coordinatesOf(coordinates.parse(JSON.parse(text)).socket, await readCredentials(path));
+  const { socket } = coordinates.parse(JSON.parse(text));
+  return coordinatesOf(socket, await readCredentials(path), transitTimeoutMs);
 }
 
-function coordinatesOf(socket: string, { server, operator, transitKey }: Credentials): OpenBaoCoordinates {
+function coordinatesOf(socket: string, credentials: Credentials, timeoutMs: number): OpenBaoCoordinates {
+  const { server, operator, transitKey } = credentials;
+  const reach = { address: addressOf(socket), caFile: undefined, namespace: undefined, timeoutMs };
   const access = (login: OpenBaoAccess["login"]): OpenBaoAccess =>
-    Object.freeze({ address: addressOf(socket), login: Object.freeze(login), caFile: undefined, namespace: undefined });
+    Object.freeze({ ...reach, login: Object.freeze(login) });
   return { access: access(server), operatorAccess: access(operator), transitKey };
 }
