@@ -1,5 +1,4 @@
 import { readFile } from "node:fs/promises";
-import { setTimeout as delay } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
 import type pg from "pg";
 import type { Adoption } from "../src/adopt.ts";
@@ -21,6 +20,7 @@ import {
 } from "./adopt/application.ts";
 import { post } from "./helpers/server.ts";
 import { hasPostgres15 } from "./helpers/system-postgres.ts";
+import { listening } from "./helpers/until.ts";
 import { cells, statement } from "./policies/matrix.ts";
 import { ids, limitsOf, outcome, personas, rolledBack, world } from "./policies/world.ts";
 
@@ -99,16 +99,12 @@ async function adopted(t: ExecutionContext, server: Server): Promise<Env> {
 const tokenOf = createSigner({ key: secretKey(JWT_SECRET), audience: "keyrow", issuer: undefined, userClaim: "sub" });
 
 /** The address that a server says in its log once it listens. */
-async function listening(serving: ReturnType<typeof keyrow>): Promise<string> {
+function addressOf(serving: ReturnType<typeof keyrow>): Promise<string> {
   let log = "";
   serving.stderr?.on("data", (chunk) => {
     log += chunk;
   });
-  for (const deadline = Date.now() + 30_000; Date.now() < deadline; await delay(20)) {
-    const line = log.split("\n").find((one) => one.includes('"msg":"ready"'));
-    if (line !== undefined) return `http://127.0.0.1:${JSON.parse(line).port}`;
-  }
-  throw new Error(`it does not listen: ${log}`);
+  return listening(() => log);
 }
 
 /** The policy matrix, with claims as the application sets them, each cell in a transaction that is rolled back. */
@@ -211,7 +207,7 @@ async function serves(t: ExecutionContext, server: Server, env: Env): Promise<vo
   // The world's rows, and those of the application, are sealed under keys that this test does not have.
   const serving = keyrow(["serve"], { ...env, KEYROW_ALLOW_MISSING_KEYS: "on" });
   try {
-    const url = await listening(serving);
+    const url = await addressOf(serving);
     const token = tokenOf({ userId: ids.ana, expiresIn: 60 });
     const set =
       'mutation { setUserCredential(input: {provider: "p", name: "n", value: "v"}) { userCredential { id value } } }';

@@ -1,7 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
 import { execa } from "execa";
 import { createKeyFile } from "../src/cipher/keyfile.ts";
@@ -14,6 +13,7 @@ import { cli, surroundings } from "./helpers/command.ts";
 import { snapshot } from "./helpers/migrations.ts";
 import { post } from "./helpers/server.ts";
 import { hasPostgres15, postgres15Bin, startPostgres15 } from "./helpers/system-postgres.ts";
+import { listening } from "./helpers/until.ts";
 
 // Does what docs/backup.md says: its blocks are what is run here, with pg_dump and pg_restore of PostgreSQL 15.
 
@@ -155,11 +155,7 @@ async function serving<T>(
     log += chunk;
   });
   try {
-    for (const deadline = Date.now() + 30_000; Date.now() < deadline; await delay(20)) {
-      const ready = log.split("\n").find((line) => line.includes('"msg":"ready"'));
-      if (ready !== undefined) return await work(`http://127.0.0.1:${JSON.parse(ready).port}`);
-    }
-    throw new Error(`it does not serve: ${log}`);
+    return await work(await listening(() => log));
   } finally {
     child.kill("SIGTERM");
     await child;

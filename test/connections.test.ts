@@ -10,6 +10,7 @@ import { MAX_HEAD_BYTES, MAX_UNANSWERED } from "../src/limits.ts";
 import { createMetrics } from "../src/metrics.ts";
 import { localKey } from "./cipher/contract.ts";
 import { asAdmin, makeUser, post, startTestServer, type TestServer } from "./helpers/server.ts";
+import { until } from "./helpers/until.ts";
 
 async function serverWith(t: ExecutionContext, env: Record<string, string>): Promise<TestServer> {
   const server = await startTestServer({ env });
@@ -277,11 +278,7 @@ test("one connection beyond KEYROW_MAX_CONNECTIONS is told to come back, and may
   t.deepEqual(await get(server, agent), { status: 503, retryAfter: "1" });
   first.socket.destroy();
   await first.closed;
-  for (const deadline = Date.now() + 5_000; ; ) {
-    const { status } = await get(server, agent);
-    if (status === 200) break;
-    if (Date.now() > deadline) return t.fail("no room came back");
-  }
+  await until(async () => (await get(server, agent)).status === 200);
   t.pass();
 });
 

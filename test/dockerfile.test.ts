@@ -1,13 +1,13 @@
 import { cpSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { dirname, join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import test from "ava";
 import { execa } from "execa";
 import { createKeyFile } from "../src/cipher/keyfile.ts";
 import { makeTemporaryDirectory } from "./helpers/cluster.ts";
 import { createTestDatabase } from "./helpers/database.ts";
 import { copySources } from "./helpers/package.ts";
+import { until } from "./helpers/until.ts";
 
 const lines = readFileSync(new URL("../Dockerfile", import.meta.url), "utf8")
   .split("\n")
@@ -95,7 +95,7 @@ test("the steps of the Dockerfile make a server that is healthy, is not root, an
   void serving.then(() => {
     ended = true;
   });
-  for (const deadline = Date.now() + 30_000; !(await healthy()) && !ended && Date.now() < deadline; ) await delay(50);
+  await until(async () => ended || (await healthy()));
   t.true(await healthy(), ended ? (await serving).stderr : "");
   serving.kill("SIGTERM");
   t.is((await serving).exitCode, 0);

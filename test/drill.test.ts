@@ -2,7 +2,6 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
 import { copyFile, mkdir, rm, symlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import ava, { type ExecutionContext } from "ava";
 import { execa } from "execa";
 import { createKeyFile } from "../src/cipher/keyfile.ts";
@@ -16,6 +15,7 @@ import { startOwnOpenBao } from "./helpers/openbao-own.ts";
 import { post } from "./helpers/server.ts";
 import { does, makeShell, pageOf, type Shell, shell } from "./helpers/shell.ts";
 import { hasPostgres15, postgres15Bin, startPostgres15 } from "./helpers/system-postgres.ts";
+import { until } from "./helpers/until.ts";
 
 // The drill of docs/backup.md, by its own blocks: dump, lose everything, restore to a new database with the same keys.
 
@@ -135,11 +135,7 @@ async function makeValues({ url, token }: Served, env: Record<string, string>, u
 
 /** Waits until a server has found OpenBao: a busy one may have been away at the start. */
 async function untilReady({ url }: Served): Promise<void> {
-  for (const deadline = Date.now() + 30_000; Date.now() < deadline; await delay(20)) {
-    const { status } = (await (await fetch(`${url}/readyz`)).json()) as { status: string };
-    if (status === "ok") return;
-  }
-  throw new Error("OpenBao stays away");
+  await until(async () => ((await (await fetch(`${url}/readyz`)).json()) as { status: string }).status === "ok");
 }
 
 async function everythingOpens(t: ExecutionContext, served: Served, env: Record<string, string>): Promise<void> {

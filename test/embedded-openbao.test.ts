@@ -15,7 +15,6 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
-import { setTimeout as delay } from "node:timers/promises";
 import type { ExecutionContext } from "ava";
 import type { TransitKey } from "../src/cipher/openbao/access.ts";
 import { makeDirectory } from "../src/embedded/lock.ts";
@@ -29,6 +28,7 @@ import { surroundings } from "./helpers/command.ts";
 import { openBaoTest, startOpenBao } from "./helpers/openbao.ts";
 import { callOpenBao, logIn } from "./helpers/openbao-call.ts";
 import { openBaoProgram } from "./helpers/openbao-program.ts";
+import { until } from "./helpers/until.ts";
 
 const transitKey: TransitKey = { mount: "transit", key: "keyrow" };
 const transitTimeoutMs = 20_000;
@@ -95,14 +95,6 @@ function pidIn(directory: string): number {
 }
 
 const isAlive = (pid: number) => processStart(pid) !== undefined;
-
-async function until<T>(find: () => T | undefined | Promise<T | undefined>): Promise<T> {
-  for (const deadline = Date.now() + 60_000; Date.now() < deadline; await delay(10)) {
-    const found = await find();
-    if (found !== undefined && found !== false) return found;
-  }
-  throw new Error(`waited too long for ${find}`);
-}
 
 /** Seals a value as the server does; gives the ciphertext. */
 async function seal({ socket, access }: Pick<EmbeddedOpenBao, "socket" | "access">, value: string): Promise<string> {

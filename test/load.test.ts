@@ -5,6 +5,7 @@ import test, { type ExecutionContext } from "ava";
 import { LONG_DOCUMENT } from "../src/limits.ts";
 import { ownSigningKey } from "../src/signing-key.ts";
 import { type Answer, makeUser, post, startTestServer, type TestServer } from "./helpers/server.ts";
+import { until } from "./helpers/until.ts";
 
 const query = { query: "{ currentUser { id } }" };
 // What a lock on `workspaces` holds up.
@@ -36,11 +37,10 @@ async function holdingUp<T>(
     return await work(async (statements) => {
       const waiting =
         "select count(*)::int as n from pg_locks where not granted and database = (select oid from pg_database where datname = current_database())";
-      for (const deadline = Date.now() + 10_000; Date.now() < deadline; ) {
-        const { rows } = await client.query(waiting);
-        if (rows[0].n === statements) return;
-      }
-      throw new Error(`${statements} statements were to wait`);
+      await until(
+        async () => (await client.query(waiting)).rows[0].n === statements,
+        () => `${statements} statements to wait`,
+      );
     });
   } finally {
     await client.query("rollback");
@@ -101,7 +101,8 @@ test("a request whose time is over asks for nothing more", async (t) => {
     t.true(codes.includes("LIMIT_EXCEEDED"));
     t.true(codes.every((code) => code === "CONFLICT" || code === "LIMIT_EXCEEDED"));
   });
-  t.deepEqual((await server.query(ana, query.query)).data, { currentUser: { id: ana } });
+  // Its time is short for a busy machine.
+  await until(async () => (await server.query(ana, query.query)).data?.currentUser.id === ana);
 });
 
 test("the flood of many users is answered 503 with Retry-After beyond KEYROW_MAX_REQUESTS, and passes", async (t) => {

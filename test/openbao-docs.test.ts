@@ -1,7 +1,6 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import ava, { type ExecutionContext } from "ava";
 import { execa } from "execa";
 import type { KeyState } from "../src/cipher/cipher.ts";
@@ -18,6 +17,7 @@ import { canHaveCertificates, type OwnOpenBao, startOwnOpenBao } from "./helpers
 import { openBaoProgram } from "./helpers/openbao-program.ts";
 import { asAdmin, makeUser, post } from "./helpers/server.ts";
 import { does, makeShell as makeBareShell, pageOf, type Shell, shell } from "./helpers/shell.ts";
+import { until } from "./helpers/until.ts";
 
 // Does what docs/openbao.md says: its blocks are what is run here, with a real OpenBao and its own command line. One
 // test after the other, for each starts several processes.
@@ -103,12 +103,6 @@ async function keyIds(database: TestDatabase): Promise<string[]> {
 async function readiness({ url }: Served): Promise<{ status: number; body: Record<string, string> }> {
   const response = await fetch(`${url}/readyz`);
   return { status: response.status, body: (await response.json()) as Record<string, string> };
-}
-
-async function until(holds: () => Promise<boolean> | boolean): Promise<void> {
-  for (const deadline = Date.now() + 30_000; !(await holds()); await delay(20)) {
-    if (Date.now() > deadline) throw new Error("waited too long");
-  }
 }
 
 const asHcl = (policy: Policy): string =>

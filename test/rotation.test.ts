@@ -1,6 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { setTimeout as delay } from "node:timers/promises";
 import ava, { type ExecutionContext } from "ava";
 import { readKeyFile } from "../src/cipher/keyfile.ts";
 import { createKeyring } from "../src/cipher/keyring.ts";
@@ -10,6 +9,7 @@ import { keyrow, stageOperator } from "./helpers/admin.ts";
 import { cli } from "./helpers/command.ts";
 import { openBaoTest, settingsOf, startOpenBao } from "./helpers/openbao.ts";
 import { asAdmin, makeUser, post } from "./helpers/server.ts";
+import { until } from "./helpers/until.ts";
 import { makeOwner, store, worker } from "./reseal/stage.ts";
 
 // Keys of the key file come and go while servers and workers run: none of them is started again.
@@ -82,9 +82,7 @@ openBaoTest("a running worker moves what was sealed under a local key that was a
   const stored = await store(database, await worker(t, database), ring, await makeOwner(database), 20);
   const moved = async () =>
     (await asAdmin(database, "select from public.user_credentials where key_id like 'transit:%'")).rowCount;
-  for (const deadline = Date.now() + 60_000; (await moved()) !== stored.length; await delay(20)) {
-    if (Date.now() > deadline) throw new Error("it did not move them");
-  }
+  await until(async () => (await moved()) === stored.length);
   child.kill("SIGTERM");
   t.deepEqual(await ended, [0, null]);
 });

@@ -1,6 +1,5 @@
 import { cp, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import { Logger } from "@graphile/logger";
 import test, { type ExecutionContext } from "ava";
 import { execa } from "execa";
@@ -19,6 +18,7 @@ import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts"
 import { cli, surroundings } from "./helpers/command.ts";
 import { post } from "./helpers/server.ts";
 import { hasPostgres15, startPostgres15 } from "./helpers/system-postgres.ts";
+import { listening } from "./helpers/until.ts";
 
 const user = "00000000-0000-4000-8000-00000000000a";
 const JWT_SECRET = "a-secret-of-forty-eight-bytes-for-this-test-only";
@@ -107,7 +107,7 @@ async function goesAllTheWay(t: ExecutionContext, server: Server): Promise<void>
     client.query("insert into public.users (id, name) values ($1, 'Ana')", [user]),
   );
   const serving = keyrow(["serve"], env);
-  const url = await listening(serving);
+  const url = await addressOf(serving);
   const token = createSigner({ key: secretKey(JWT_SECRET), audience: "keyrow", issuer: undefined, userClaim: "sub" })({
     userId: user,
     expiresIn: 60,
@@ -152,16 +152,12 @@ async function servesAdmins(t: ExecutionContext, server: Server, env: Record<str
 }
 
 /** The address that a server says in its log once it listens. */
-async function listening(serving: ReturnType<typeof keyrow>): Promise<string> {
+function addressOf(serving: ReturnType<typeof keyrow>): Promise<string> {
   let log = "";
   serving.stderr?.on("data", (chunk) => {
     log += chunk;
   });
-  for (const deadline = Date.now() + 30_000; Date.now() < deadline; await delay(20)) {
-    const line = log.split("\n").find((one) => one.includes('"msg":"ready"'));
-    if (line !== undefined) return `http://127.0.0.1:${JSON.parse(line).port}`;
-  }
-  throw new Error(`it does not listen: ${log}`);
+  return listening(() => log);
 }
 
 async function refusesLogins(t: ExecutionContext, server: Server, env: Record<string, string>): Promise<void> {

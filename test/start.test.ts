@@ -31,6 +31,7 @@ import { openBaoProgram } from "./helpers/openbao-program.ts";
 import { post, startTestServer } from "./helpers/server.ts";
 import { hasPostgres15 } from "./helpers/system-postgres.ts";
 import { passwords, prepareTemplate, templateName } from "./helpers/template.ts";
+import { until } from "./helpers/until.ts";
 
 const DEADLINE = 60_000;
 
@@ -92,13 +93,6 @@ async function start(
   if (over) throw new Error(`it did not start: ${launched.stderr()}`);
   const url = /GraphQL +(http:\S+)\/graphql/.exec(launched.stdout())?.[1] ?? "";
   return { ...launched, url };
-}
-
-/** Waits until something holds. */
-async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (const deadline = Date.now() + DEADLINE; !(await holds()); await delay(10)) {
-    if (Date.now() > deadline) throw new Error(`waited too long for ${holds}`);
-  }
 }
 
 function temporary(t: ExecutionContext): string {

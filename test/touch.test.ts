@@ -1,4 +1,3 @@
-import { setTimeout as delay } from "node:timers/promises";
 import test, { type ExecutionContext } from "ava";
 import type pg from "pg";
 import { createPool } from "../src/database.ts";
@@ -6,6 +5,7 @@ import { createLog } from "../src/log.ts";
 import { withConnection } from "../src/setup.ts";
 import { createToucher } from "../src/touch.ts";
 import { asAdmin, makeUser, startTestServer, type TestServer } from "./helpers/server.ts";
+import { until } from "./helpers/until.ts";
 import { forge, type Made, makeCredentials, revealOne } from "./reveal/credentials.ts";
 
 let server: TestServer;
@@ -51,12 +51,6 @@ async function lastUsed(
     [id],
   );
   return rows[0];
-}
-
-async function until(holds: () => Promise<boolean>): Promise<void> {
-  for (const deadline = Date.now() + 20_000; !(await holds()); await delay(50)) {
-    if (Date.now() > deadline) throw new Error("waited too long");
-  }
 }
 
 test("a reveal sets last_used_at to the minute, some time later, and moves nothing else", async (t) => {

@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { request as httpRequest } from "node:http";
 import { connect } from "node:net";
-import { setTimeout as delay } from "node:timers/promises";
 import test from "ava";
 import jwt from "jsonwebtoken";
 import { readConfig } from "../../src/config.ts";
 import { catalogue } from "../../src/errors.ts";
 import { asAdmin, makeUser, startTestServer, type TestServer } from "../helpers/server.ts";
+import { until } from "../helpers/until.ts";
 
 let server: TestServer;
 let ana: string;
@@ -573,7 +573,7 @@ test("a body whose sender goes away is the sender's fault, and not the database'
       .log()
       .split("\n")
       .filter((line) => line.includes(id));
-  for (const deadline = Date.now() + 20_000; lines().length === 0 && Date.now() < deadline; ) await delay(10);
+  await until(() => lines().length > 0);
   // The answer is made after the connection is gone.
   await server.query(ana, "{ __typename }");
   t.deepEqual(

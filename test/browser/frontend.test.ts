@@ -1,5 +1,4 @@
 import { readFileSync } from "node:fs";
-import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import test from "ava";
 import jwt from "jsonwebtoken";
@@ -7,6 +6,7 @@ import type { Page } from "playwright-core";
 import { withConnection } from "../../src/setup.ts";
 import { type Browser, filesHolding, inBrowser, type Site, startBrowser, startSite } from "../helpers/browser.ts";
 import { asAdmin, makeUser, startTestServer, type TestServer } from "../helpers/server.ts";
+import { until } from "../helpers/until.ts";
 import { makeCredentials, recordedReveals } from "../reveal/credentials.ts";
 
 const guide = readFileSync(fileURLToPath(new URL("../../docs/frontend.md", import.meta.url)), "utf8");
@@ -92,9 +92,7 @@ function requests(): string[] {
 
 /** Those after the first so many, once there are so many more: the log comes a moment after the answer. */
 async function requestsSince(before: number, count: number): Promise<string[]> {
-  for (const deadline = Date.now() + 10_000; requests().length < before + count; await delay(10)) {
-    if (Date.now() > deadline) break;
-  }
+  await until(() => requests().length >= before + count);
   return requests().slice(before);
 }
 
@@ -238,9 +236,7 @@ inBrowser("while the server is busy the page waits as long as it is told, and tr
     await client.query("begin; lock table public.user_credentials in access exclusive mode");
     const holding = busy.query(ana, "{ userCredentials { nodes { id } } }");
     const waits = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-    for (const deadline = Date.now() + 10_000; (await client.query(waits)).rowCount === 0; ) {
-      if (Date.now() > deadline) throw new Error("no request waits for the lock");
-    }
+    await until(async () => (await client.query(waits)).rowCount !== 0);
     const { page } = await browser.open(application.origin);
     const refused = await page.waitForResponse((response) => response.status() === 503);
     t.is(refused.headers()["retry-after"], "1");

@@ -1,9 +1,9 @@
-import { setTimeout as delay } from "node:timers/promises";
 import test from "ava";
 import type { Page } from "playwright-core";
 import { type Browser, filesHolding, inBrowser, startBrowser, startSite } from "../helpers/browser.ts";
 import { createTestDatabase } from "../helpers/database.ts";
 import { makeUser, startTestServer, type TestServer } from "../helpers/server.ts";
+import { until } from "../helpers/until.ts";
 import { type Made, makeCredentials, recordedReveals } from "../reveal/credentials.ts";
 
 let server: TestServer;
@@ -34,10 +34,10 @@ const shows = (page: Page, text: string) => page.locator(".result-window", { has
 /** Waits until GraphiQL has saved a text: in the page's memory. */
 async function remembers(page: Page, key: string, text: string): Promise<void> {
   const saved = () => page.evaluate<string>(`localStorage["graphiql:${key}"] ?? ""`);
-  for (const deadline = Date.now() + 30_000; !(await saved()).includes(JSON.stringify(text).slice(1, -1)); ) {
-    if (Date.now() > deadline) throw new Error(`GraphiQL did not save ${text}`);
-    await delay(20);
-  }
+  await until(
+    async () => (await saved()).includes(JSON.stringify(text).slice(1, -1)),
+    () => `GraphiQL to save ${text}`,
+  );
 }
 
 /** Asks for completions until there is this one: before the worker has read the schema there are none. */

@@ -8,6 +8,7 @@ import type { Transit } from "../../src/cipher/transit.ts";
 import { KeyrowError } from "../../src/errors.ts";
 import { hasty, startOpenBao, type TestOpenBao, openBaoTest as test } from "../helpers/openbao.ts";
 import { canHaveOpenBao } from "../helpers/openbao-program.ts";
+import { until } from "../helpers/until.ts";
 import { isCannotOpen, localKey, openOne, sealOne, testCipher, userContext } from "./contract.ts";
 import { makeFaulty } from "./faulty.ts";
 import { damagedTransit, observe } from "./openbao.ts";
@@ -184,7 +185,7 @@ test.serial("a key that was made anew with fewer versions is another, and nobody
   const { transit: before, log: said } = observe(t, own.access, own.transitKey);
   const context = userContext();
   await own.root({ method: "POST", path: "transit/keys/keyrow/rotate", body: {} });
-  await until(t, async () => (await before.current()).includes(":v2:"));
+  await until(async () => (await before.current()).includes(":v2:"));
   const lost = await sealOne(before, context, "lost");
   t.regex(lost.keyId, /:v2:/);
   await own.root({ method: "POST", path: "transit/keys/keyrow/config", body: { deletion_allowed: true } });
@@ -231,7 +232,7 @@ test.serial("a key that is made anew without derived seals nothing, also while a
   t.is(((await t.throwsAsync(sealOne(transit, context, "unbound"))) as KeyrowError).code, "CIPHER_UNAVAILABLE");
   t.true(log().some(({ reason }) => reason === "unbound"));
   // The probe says what is wrong with it, and goes on refusing.
-  await until(t, async () => log().some(({ msg }) => /binds no value/.test(String(msg))));
+  await until(async () => log().some(({ msg }) => /binds no value/.test(String(msg))));
   t.not(transit.availability, "closed");
 });
 
@@ -244,11 +245,11 @@ test.serial(
     const old = await sealOne(transit, context, "old");
     await own.copyData();
     await own.root({ method: "POST", path: "transit/keys/keyrow/rotate", body: {} });
-    await until(t, async () => (await transit.current()).includes(":v2:"));
+    await until(async () => (await transit.current()).includes(":v2:"));
     const fresh = await sealOne(transit, context, "new");
     t.regex(fresh.keyId, /:v2:/);
     await own.restoreData();
-    await until(t, async () => (await openOne(transit, { ...old, context })) === "old");
+    await until(async () => (await openOne(transit, { ...old, context })) === "old");
     const answer = await openOne(transit, { ...fresh, context });
     t.is((answer as KeyrowError).code, "CIPHER_UNAVAILABLE");
     t.is(transit.state(fresh.keyId), "too-new");
@@ -271,7 +272,7 @@ test.serial("a token that was revoked costs its calls, and is fetched anew", asy
   }
   const refused = await t.throwsAsync(sealOne(transit, userContext(), "value"));
   t.is((refused as KeyrowError).code, "CIPHER_UNAVAILABLE");
-  await until(t, async () => transit.availability === "closed");
+  await until(async () => transit.availability === "closed");
   t.is((await sealOne(transit, userContext(), "value")).encrypted.slice(0, 9), "vault:v1:");
   t.deepEqual(states, ["closed", "open", "half-open", "closed"]);
   t.true(log().some(({ status, msg }) => status === 403 && msg === "OpenBao is away"));
@@ -296,7 +297,7 @@ test.serial("a token is renewed before it ends", async (t) => {
     return Math.max(0, ...ages);
   };
   const first = await uses();
-  await until(t, async () => (await uses()) > first + 2);
+  await until(async () => (await uses()) > first + 2);
   await sealOne(transit, userContext(), "value");
   t.deepEqual(states, ["closed"], "nobody noticed");
 });
@@ -337,7 +338,7 @@ for (const fault of ["silence", "garbage", "no answer's form", "cut", "huge", "o
       t.is(((await openOne(transit, { ...sealed, context })) as KeyrowError).code, "CIPHER_UNAVAILABLE");
       t.true(door.calls() - calls <= 1, "nobody asks but a probe");
       door.set("none");
-      await until(t, async () => transit.availability === "closed");
+      await until(async () => transit.availability === "closed");
       t.is(await openOne(transit, { ...sealed, context }), value);
       t.is(states.at(-1), "closed");
     },
@@ -402,9 +403,9 @@ test.serial(
     t.deepEqual(states, ["closed"]);
     door.set("silence");
     await t.throwsAsync(transit.seal(items));
-    await until(t, async () => states.includes("open"));
+    await until(async () => states.includes("open"));
     door.set("none");
-    await until(t, async () => transit.availability === "closed");
+    await until(async () => transit.availability === "closed");
     t.is((await transit.seal(items)).length, 8);
   },
 );
@@ -430,21 +431,9 @@ test.serial("an OpenBao that is sealed, stopped and started again is away and ba
     await leave();
     t.is(((await openOne(transit, { ...sealed, context })) as KeyrowError).code, "CIPHER_UNAVAILABLE");
     await comeBack();
-    await until(t, async () => transit.availability === "closed");
+    await until(async () => transit.availability === "closed");
     t.is(await openOne(transit, { ...sealed, context }), "value");
   }
   const told = log().flatMap(({ level, msg }) => (level === "debug" || level === "trace" ? [] : [msg]));
   t.deepEqual(told, Array(3).fill(["OpenBao is away", "OpenBao is back"]).flat(), "one line for each change");
 });
-
-async function until(t: { fail(message: string): unknown }, holds: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 30_000;
-  for (;;) {
-    if (await holds().catch(() => false)) return;
-    if (Date.now() > deadline) {
-      t.fail("it never came about");
-      throw new Error("waited too long");
-    }
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}

@@ -3,6 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { ExecutionContext } from "ava";
 import { withConnection } from "../../src/setup.ts";
 import { type Answer, post } from "../helpers/server.ts";
+import { until } from "../helpers/until.ts";
 import type { Postgres } from "./postgres.ts";
 import type { Served } from "./serving.ts";
 
@@ -161,9 +162,10 @@ export async function makeUsers(postgres: Postgres, count: number): Promise<stri
 /** Waits until a count has grown by so many; `state` is told where it has not. */
 async function grown(count: () => number, wanted: number, what: string, state: () => string): Promise<void> {
   const aim = count() + wanted;
-  for (const deadline = Date.now() + 30_000; count() < aim; await delay(10)) {
-    if (Date.now() > deadline) throw new Error(`${aim - count()} more requests should have been ${what}: ${state()}`);
-  }
+  await until(
+    () => count() >= aim,
+    () => `${aim - count()} more requests that are ${what}: ${state()}`,
+  );
 }
 
 /** Asserts that each acknowledged write of a user's is there and opens to its value. */

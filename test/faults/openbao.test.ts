@@ -1,4 +1,3 @@
-import { setTimeout as delay } from "node:timers/promises";
 import type { ExecutionContext } from "ava";
 import type { OpenBaoAccess, TransitKey } from "../../src/cipher/openbao/access.ts";
 import { startHealing } from "../../src/reseal/heal.ts";
@@ -9,6 +8,7 @@ import { makeFaulty } from "../cipher/faulty.ts";
 import { collectLog } from "../helpers/log.ts";
 import { hasty, startOpenBao, type TestOpenBao, openBaoTest as test } from "../helpers/openbao.ts";
 import { asAdmin, makeUser, startTestServer, type TestServer } from "../helpers/server.ts";
+import { until } from "../helpers/until.ts";
 
 /** A server on an OpenBao, and a user. */
 interface Stage {
@@ -284,9 +284,3 @@ test.serial(
     t.deepEqual(await it.census(), { transit: 1, local: 1 });
   },
 );
-
-async function until(holds: () => Promise<boolean>): Promise<void> {
-  for (const deadline = Date.now() + 30_000; !(await holds().catch(() => false)); await delay(20)) {
-    if (Date.now() > deadline) throw new Error("waited too long");
-  }
-}

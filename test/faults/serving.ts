@@ -1,13 +1,13 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import type { ExecutionContext } from "ava";
 import { createKeyFile } from "../../src/cipher/keyfile.ts";
 import { secretKey } from "../../src/jwt-key.ts";
 import { createSigner } from "../../src/token.ts";
 import { makeTemporaryDirectory, removeWithServers } from "../helpers/cluster.ts";
 import { cli, surroundings } from "../helpers/command.ts";
+import { listening } from "../helpers/until.ts";
 
 const JWT_SECRET = "a-secret-of-forty-eight-bytes-for-these-tests-only";
 const sign = createSigner({ key: secretKey(JWT_SECRET), audience: "keyrow", issuer: undefined, userClaim: "sub" });
@@ -80,15 +80,4 @@ export async function serve(
       return ended;
     },
   };
-}
-
-/** The address that a server says in its log once it listens. */
-async function listening(log: () => string): Promise<string> {
-  for (const deadline = Date.now() + 30_000; Date.now() < deadline; await delay(20)) {
-    const line = log()
-      .split("\n")
-      .find((one) => one.includes('"msg":"ready"'));
-    if (line !== undefined) return `http://127.0.0.1:${JSON.parse(line).port}`;
-  }
-  throw new Error(`it does not listen: ${log()}`);
 }

@@ -1,5 +1,3 @@
-import { setTimeout as delay } from "node:timers/promises";
-import type { ExecutionContext } from "ava";
 import { startHealing } from "../../src/reseal/heal.ts";
 import { createRing } from "../../src/ring.ts";
 import { openWorkerDatabase } from "../../src/worker-database.ts";
@@ -7,6 +5,7 @@ import { localKey } from "../cipher/contract.ts";
 import { startPostgres } from "../faults/postgres.ts";
 import { collectLog } from "../helpers/log.ts";
 import { startOpenBao, openBaoTest as test } from "../helpers/openbao.ts";
+import { until } from "../helpers/until.ts";
 
 test("a database that goes and comes back is told of once each, however often healing tries meanwhile", async (t) => {
   const postgres = await startPostgres(t);
@@ -34,21 +33,15 @@ test("a database that goes and comes back is told of once each, however often he
   const said = () => lines().flatMap(({ level, msg }) => (level === "debug" || level === "trace" ? [] : [String(msg)]));
   const more = async (times: number) => {
     const before = asked;
-    await until(t, () => asked >= before + times);
+    await until(() => asked >= before + times);
   };
   for (let time = 1; time <= 2; time++) {
     await more(1);
     await postgres.kill();
     await more(3);
     await postgres.start();
-    await until(t, () => said().length === 2 * time);
+    await until(() => said().length === 2 * time);
   }
   const both = ["healing fails, and is tried again until it goes on", "healing goes on"];
   t.deepEqual(said(), [...both, ...both]);
 });
-
-async function until(t: ExecutionContext, holds: () => boolean): Promise<void> {
-  for (const deadline = Date.now() + 60_000; !holds(); await delay(20)) {
-    if (Date.now() > deadline) return t.fail("waited too long");
-  }
-}

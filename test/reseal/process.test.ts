@@ -2,7 +2,6 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { setTimeout as delay } from "node:timers/promises";
 import ava, { type ExecutionContext } from "ava";
 import { addKey, createKeyFile, readKeyFile } from "../../src/cipher/keyfile.ts";
 import { createKeyring } from "../../src/cipher/keyring.ts";
@@ -12,6 +11,7 @@ import { makeTemporaryDirectory, removeWithServers } from "../helpers/cluster.ts
 import { cli, surroundings } from "../helpers/command.ts";
 import { createTestDatabase } from "../helpers/database.ts";
 import { openBaoTest, settingsOf, startOpenBao } from "../helpers/openbao.ts";
+import { until } from "../helpers/until.ts";
 import { makeOwner, opened, rowsOf, store, worker } from "./stage.ts";
 
 async function stage(t: ExecutionContext) {
@@ -162,9 +162,3 @@ ava("a worker says what it needs", async (t) => {
   t.regex(stderr, /BAO_ADDR: it is not set/);
   t.regex(stderr, /KEYROW_KEY_FILE: it is not set/);
 });
-
-async function until(holds: () => Promise<boolean>): Promise<void> {
-  for (const deadline = Date.now() + 60_000; !(await holds()); await delay(20)) {
-    if (Date.now() > deadline) throw new Error("waited too long");
-  }
-}

@@ -4,6 +4,7 @@ import type pg from "pg";
 import { withConnection } from "../../src/setup.ts";
 import type { TestDatabase } from "../helpers/database.ts";
 import { asAdmin, makeUser, startTestServer, type TestServer } from "../helpers/server.ts";
+import { until } from "../helpers/until.ts";
 import { asRecorded, type Made, makeCredentials, recordedReveals, replaceReveal, revealOne } from "./credentials.ts";
 
 interface Stage {
@@ -133,14 +134,10 @@ for (const [title, doIt, undoIt, code] of sabotages) {
 }
 
 /** Waits until a server process of the database waits for the lock that the test holds; gives its pid. */
-async function waiting(client: pg.Client): Promise<number> {
-  for (const deadline = Date.now() + 20_000; Date.now() < deadline; await delay(10)) {
-    const { rows } = await client.query(
-      "select pid from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())",
-    );
-    if (rows.length > 0) return rows[0].pid;
-  }
-  throw new Error("nobody waits for the lock");
+function waiting(client: pg.Client): Promise<number> {
+  const locks =
+    "select pid from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())";
+  return until(async () => (await client.query<{ pid: number }>(locks)).rows[0]?.pid);
 }
 
 const ends: Array<[title: string, deferred: boolean, end: string, code: string]> = [
@@ -280,11 +277,7 @@ async function asSuperuser(database: TestDatabase, text: string): Promise<pg.Que
 }
 
 async function recovered(server: TestServer, userId: string): Promise<void> {
-  for (const deadline = Date.now() + 20_000; Date.now() < deadline; await delay(10)) {
-    const { codes } = await server.query(userId, "{ userCredentials { nodes { name } } }");
-    if (codes.length === 0) return;
-  }
-  throw new Error("the pool does not recover");
+  await until(async () => (await server.query(userId, "{ userCredentials { nodes { name } } }")).codes.length === 0);
 }
 
 test("a value whose record is lost at commit leaves the last use as it was", async (t) => {
