@@ -7,6 +7,7 @@ import { PostGraphileConnectionFilterPreset } from "postgraphile-plugin-connecti
 import { CredentialFiltersPlugin } from "../plugins/credential-filters.ts";
 import type { EncryptedColumnsOptions } from "../plugins/encrypted-columns/options.ts";
 import { EncryptedColumnsPlugin } from "../plugins/encrypted-columns.ts";
+import { EnumNamesPlugin } from "../plugins/enum-names.ts";
 import { ExposedTablesPlugin } from "../plugins/exposed-tables.ts";
 import { IsoDatetimesPlugin } from "../plugins/iso-datetimes.ts";
 import { JsonLiteralsPlugin } from "../plugins/json-literals.ts";
@@ -91,6 +92,7 @@ export function createPreset({ pool, cipher, session, limits, mayOpen, onReveale
     extends: [PostGraphileAmberPreset, PgSimplifyInflectionPreset, PostGraphileConnectionFilterPreset],
     plugins: [
       ExposedTablesPlugin,
+      EnumNamesPlugin,
       StableOrderPlugin,
       PageLimitsPlugin,
       EncryptedColumnsPlugin,

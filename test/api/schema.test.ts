@@ -4,6 +4,7 @@ import { makeSchema } from "postgraphile";
 import {
   type GraphQLNamedType,
   type GraphQLSchema,
+  getNamedType,
   isEnumType,
   isInputObjectType,
   isInterfaceType,
@@ -185,6 +186,26 @@ test("every type, field, argument and input has a description", (t) => {
       .flatMap(described),
     [],
   );
+});
+
+test("every label of an application's enum has a name of its own, whatever PostgreSQL lets it be", async (t) => {
+  const adopted = await createTestDatabase();
+  try {
+    await adopted.pool("postgres").query(`
+      alter table public.workspace_members alter role drop default, alter role type text;
+      create type public."team's roles" as enum (
+        'OWNER', 'a_b', 'a-b', 'a b', 'a_b2', '9 lives', '--x', 'true', 'éd', 'ed', '日本', '☂', '__y', '', '>=');
+      alter table public.workspace_members alter role type public."team's roles" using 'OWNER'`);
+    const member = (await schemaOf(adopted)).getType("WorkspaceMember");
+    const role = isObjectType(member) ? getNamedType(member.getFields().role?.type) : undefined;
+    t.deepEqual(isEnumType(role) && Object.fromEntries(role.getValues().map(({ name, value }) => [value, name])), {
+      ...{ OWNER: "OWNER", a_b: "a_b", "a-b": "a_b3", "a b": "a_b4", a_b2: "a_b2", "9 lives": "_9_lives", "--x": "_x" },
+      ...{ true: "_true", éd: "ed2", ed: "ed", 日本: "Ri_Ben", "☂": "_", __y: "_y", "": "_EMPTY_" },
+      ">=": "GREATER_THAN_OR_EQUAL",
+    });
+  } finally {
+    await adopted.drop();
+  }
 });
 
 test("what an application adds to public is not exposed, whatever is granted on it", async (t) => {
