@@ -55,6 +55,15 @@ export const ExposedTablesPlugin: GraphileConfig.Plugin = {
           return columns === "all" || columns?.includes(column) ? behavior : [behavior, "-*"];
         },
       },
+      pgCodecRelation: {
+        override(behavior, relation, build) {
+          const { localCodec, localAttributes, remoteResource, remoteAttributes } = relation;
+          const shown =
+            exposes(build.options, localCodec.extensions?.pg, localAttributes) &&
+            exposes(build.options, remoteResource.codec.extensions?.pg, remoteAttributes);
+          return shown ? behavior : [behavior, "-*"];
+        },
+      },
     },
     hooks: {
       // What a row is looked up by is described like its column.
@@ -69,6 +78,16 @@ export const ExposedTablesPlugin: GraphileConfig.Plugin = {
     },
   },
 };
+
+/** Whether all of these columns are exposed: a relation tells of those that it goes by. */
+function exposes(
+  options: GraphileBuild.SchemaOptions,
+  table: { schemaName: string; name: string } | undefined,
+  attributes: readonly string[],
+): boolean {
+  const columns = exposedColumns(options, table);
+  return columns === "all" || attributes.every((one) => columns?.includes(one));
+}
 
 function exposedColumns(
   { exposedTables = {} }: GraphileBuild.SchemaOptions,

@@ -226,6 +226,10 @@ test("what an application adds to public is not exposed, whatever is granted on 
       create function public.intruding_row(c public.user_credentials) returns uuid language sql volatile as 'select c.id';
       alter table public.users add column intruding_phone text;
       alter table public.workspaces add column intruding_bill text;
+      alter table public.workspaces add column intruding_owner_id uuid references public.users (id);
+      alter table public.workspaces add column intruding_parent_id uuid references public.workspaces (id);
+      alter table public.users add column intruding_home uuid references public.workspaces (id);
+      alter table public.workspace_members add column intruding_host uuid references public.users (id);
       create unique index intruding_unique on public.workspaces (intruding_bill);
       comment on table public.intruders is E'@name intruders\\n@behavior +*';
       grant all on all tables in schema public to keyrow_user;
