@@ -19,13 +19,26 @@ const sees: Readonly<Record<string, readonly [rule: string, comment: string]>> =
   activity_logs: ["false", "A limited token reads nothing of the log, which tells of credentials beyond its limits."],
 };
 
-/** What holds tokens with limits, and machines, to theirs on the application's tables: only their owner can make it. */
+/** What holds tokens, those with limits, and machines, to theirs on the application's tables: only their owner can make it. */
 export function limitFindings(facts: Facts): Finding[] {
   return facts.tables.flatMap((table): Finding[] => {
     const { name, columns } = table;
     if (!columns.some((column) => facts.rights.has(`keyrow_user select ${name}.${column.name}`))) return [];
-    return [...unlimited(facts, table), ...machineless(facts, table)];
+    return [...unsecured(table), ...unlimited(facts, table), ...machineless(facts, table)];
   });
+}
+
+/** Policies on a table without row level security are there, and bind nobody. */
+function unsecured({ name, ordinary, rowSecurity }: Table): Finding[] {
+  if (rowSecurity || !ordinary) return [];
+  return [
+    {
+      name: `security.${name}`,
+      severity: "in the way",
+      what: `keyrow_user may read public.${name}, which has no row level security: everybody with a token sees all its rows, and limits of tokens don't hold there.`,
+      remedy: "its owner enables it, with policies for all who use the table, or revokes select on it from keyrow_user",
+    },
+  ];
 }
 
 function unlimited(facts: Facts, table: Table): Finding[] {

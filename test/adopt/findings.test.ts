@@ -359,6 +359,11 @@ const cases: Record<string, Case> = {
     found: { "limits.users": "note" },
     says: /keyrow_user may read public\.users, where no restrictive policy holds a token to its limits/,
   },
+  "a table that everybody with a token would read whole": {
+    cause: "grant select (id) on users to keyrow_user; alter table users disable row level security",
+    found: { "security.users": "in the way", "limits.users": "note" },
+    says: /public\.users, which has no row level security: everybody with a token sees all its rows/,
+  },
   "a restrictive policy on members": {
     cause: "create policy mine on workspace_members as restrictive using (user_id = current_user_id())",
     found: { "policy.workspace_members.restrictive": "note" },
