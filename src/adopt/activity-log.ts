@@ -3,6 +3,7 @@ import { isPrintable } from "../printable.ts";
 import { migrationsFolder } from "../setup.ts";
 import type { Column, Facts, Table } from "./facts.ts";
 import { BY_OWNER, type Finding, identifier, shown, tableOf } from "./finding.ts";
+import { logged } from "./objects.ts";
 import { allows } from "./rights.ts";
 
 /** What Keyrow's own `log_credential_events` writes. */
@@ -333,30 +334,41 @@ const held: Readonly<Record<string, readonly [what: string, length: number]>> = 
   details: ["jsonb", Number.POSITIVE_INFINITY],
 };
 
+// What an enum of the application's own has to hold.
+const entries: Readonly<Record<string, readonly string[]>> = {
+  action: logged.ActivityAction,
+  entitytype: logged.EntityType,
+};
+
 /** Whether a column takes such a value whole: a cast to another type raises, or cuts it off. */
-function takes({ name, type }: Column, length: number): boolean {
+function takes({ name, type, labels }: Column, length: number): boolean {
   const own = Object.entries(written).find(([title]) => plain(title) === plain(name))?.[1];
   if (type === own || (own === "jsonb" && type === "json")) return true;
+  if (labels !== null) return entries[plain(name)]?.every((one) => labels.includes(one)) ?? false;
   const [text, most = length] = /^(?:text|character varying)(?:\((\d+)\))?$/.exec(type) ?? [];
   return text !== undefined && Number(most) >= length;
 }
 
 function expression(column: Column): string {
-  const { name, type, notNull, refers } = column;
+  const { name, type, labels, notNull, refers } = column;
   const value = known[plain(name)];
   const [what, length] = held[plain(name)] ?? [];
   if (value === undefined || length === undefined) return toFillIn(`${name}, ${type}`);
-  if (!takes(column, length)) return toFillIn(`${name}, ${type}, which does not hold ${what}`);
+  if (!takes(column, length)) {
+    const missing = entries[plain(name)]?.find((one) => labels?.includes(one) === false) ?? what;
+    return toFillIn(`${name}, ${type}, which does not hold ${missing}`);
+  }
   const target = refers !== null && ["users", "workspaces"].includes(refers.table) ? refers.table : undefined;
   // Who or what an entry is about may be gone by now: this is written by the deletion itself.
   const found = target === undefined ? value : `(select it.id from public.${target} it where it.id = ${value})`;
-  const cast = type === written[name] ? found : `(${found})::${type}`;
+  // No enum is cast to another by itself.
+  const cast = type === written[name] ? found : `(${found})::${labels === null ? "" : "text::"}${type}`;
   if (!notNull || !["userid", "workspaceid"].includes(plain(name))) return cast;
   const when = plain(name) === "userid" ? "nobody's claims are set" : "the credential is no workspace's";
   return `coalesce(${cast}, ${toFillIn(`${name}, ${type}, for when ${when}`)})`;
 }
 
-const toFillIn = (what: string) => `${TO_FILL_IN}${what.replaceAll(/[^\w ,'()]/g, "?")} */ null`;
+const toFillIn = (what: string) => `${TO_FILL_IN}${what.replaceAll(/[^\w ,.'()]/g, "?")} */ null`;
 
 /** The body of Keyrow's own `log_credential_events`, as the catalogue has it. */
 export async function readStockSeam(): Promise<string> {

@@ -5,6 +5,8 @@ export interface Column {
   readonly name: string;
   /** As SQL writes it, with its schema where that is not pg_catalog: `character varying(255)`. */
   readonly type: string;
+  /** What an enum may be; null for another type. */
+  readonly labels: readonly string[] | null;
   readonly notNull: boolean;
   /** By default, identity or expression: it need not be given. */
   readonly filled: boolean;
@@ -148,6 +150,7 @@ const tables = `
       select json_build_object(
         'name', a.attname,
         'type', format_type(a.atttypid, a.atttypmod),
+        'labels', (select array_agg(e.enumlabel::text) from pg_enum e where e.enumtypid = a.atttypid),
         'notNull', a.attnotnull,
         'filled', a.atthasdef or a.attidentity <> '',
         'saysLogin', exists (

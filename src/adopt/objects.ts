@@ -12,7 +12,7 @@ const needed = [
 ] as const;
 
 /** The enums of the activity log, and the values that Keyrow writes there. */
-const logged = {
+export const logged = {
   EntityType: ["CREDENTIAL"],
   ActivityAction: ["CREDENTIAL_CREATED", "CREDENTIAL_ACCESSED", "CREDENTIAL_ROTATED", "CREDENTIAL_REVOKED"],
 } as const;

@@ -593,12 +593,27 @@ test("what a column of the log does not hold is left to fill in: no cast that ra
   const { sql } = await checkAdoption(server.url("app_owner", copy), "app.user_id");
   for (const left of [
     "entity_id, bigint, which does not hold a uuid",
-    "entity_type, public?kind, which does not hold CREDENTIAL",
+    "entity_type, public.kind, which does not hold CREDENTIAL",
     "action, character varying(18), which does not hold CREDENTIAL_ACCESSED",
   ])
     t.true(sql.after.includes(`/* fill in: ${left} */ null`), sql.after);
   t.true(sql.after.includes("(entry.workspace_id)::character varying(36)"));
   t.regex(sql.after, /\(entry\.details [^;]*\)::text/);
+});
+
+test("an enum of the application's own is filled by itself once it holds what an entry gives, and what it lacks is named", async (t) => {
+  const cause = `
+    create type kind as enum ('LOGIN', 'CREDENTIAL');
+    create type deed as enum ('CREDENTIAL_CREATED', 'CREDENTIAL_ACCESSED', 'CREDENTIAL_ROTATED');
+    alter table activity_logs drop column entity_type; alter table activity_logs add entity_type kind;
+    alter table activity_logs drop column action; alter table activity_logs add action deed`;
+  const { copy } = await inCopy({ cause, found: {}, says: /./ });
+  const skeleton = async () => (await checkAdoption(server.url("app_owner", copy), "app.user_id")).sql.after;
+  const before = await skeleton();
+  t.true(before.includes("('CREDENTIAL')::text::public.kind"), before);
+  t.true(before.includes("/* fill in: action, public.deed, which does not hold CREDENTIAL_REVOKED */ null"), before);
+  await run(server, "postgres", "alter type deed add value 'CREDENTIAL_REVOKED'", copy);
+  t.true((await skeleton()).includes("(log_credential_events.action)::text::public.deed"));
 });
 
 test("a log that does not say whose login made an entry is named, and says it once its owner has run the remedy", async (t) => {
