@@ -1,5 +1,5 @@
 import type {} from "postgraphile";
-import type { PgCodecWithAttributes } from "postgraphile/@dataplan/pg";
+import type { PgCodec, PgCodecWithAttributes } from "postgraphile/@dataplan/pg";
 import { version } from "../src/version.ts";
 
 declare global {
@@ -29,6 +29,13 @@ export const ExposedTablesPlugin: GraphileConfig.Plugin = {
       // Amber calls `id` `rowId`, to leave `id` to node ids, of which there are none.
       _attributeName(_previous, _preset, { attributeName }) {
         return this.coerceToGraphQLName(attributeName);
+      },
+      // PostgreSQL tells `Sales` from `sales`, and so does the number of a table that nobody asks for by name.
+      classCodecName(previous, { schema }, details) {
+        const { pgClass } = details;
+        const stock = previous?.(details) ?? pgClass.relname;
+        const table = { schemaName: pgClass.getNamespace()?.nspname ?? "", name: pgClass.relname };
+        return exposedColumns(schema ?? {}, table) ? stock : `${stock}_${pgClass._id}`;
       },
     },
   },
@@ -66,6 +73,27 @@ export const ExposedTablesPlugin: GraphileConfig.Plugin = {
       },
     },
     hooks: {
+      // A type that no exposed column has is given no name of its own: it may be that of another, of `Machine` say.
+      init: {
+        before: ["PgCodecsPlugin"],
+        callback(_, build) {
+          const shown = new Set<PgCodec>();
+          const all = new Set<PgCodec>();
+          for (const codec of build.allPgCodecs) {
+            collect(codec, all);
+            const columns = exposedColumns(build.options, codec.extensions?.pg);
+            for (const [name, { codec: type }] of Object.entries((codec as PgCodecWithAttributes).attributes ?? {})) {
+              collect(type, all);
+              if (columns === "all" || columns?.includes(name)) collect(type, shown);
+            }
+          }
+          for (const codec of all) {
+            const named = codec.extensions?.pg !== undefined && !codec.attributes && !codec.arrayOfCodec;
+            if (named && !shown.has(codec)) build.setGraphQLTypeForPgCodec(codec, ["input", "output"], "String");
+          }
+          return _;
+        },
+      },
       // What a row is looked up by is described like its column.
       GraphQLObjectType_fields_field_args_arg(arg, build, { scope }) {
         const codec = scope.pgFieldResource?.codec as PgCodecWithAttributes | undefined;
@@ -78,6 +106,13 @@ export const ExposedTablesPlugin: GraphileConfig.Plugin = {
     },
   },
 };
+
+/** A type with those that it is made of. */
+function collect(codec: PgCodec | null | undefined, into: Set<PgCodec>): void {
+  if (!codec || into.has(codec)) return;
+  into.add(codec);
+  for (const part of [codec.arrayOfCodec, codec.domainOfCodec, codec.rangeOfCodec]) collect(part, into);
+}
 
 /** Whether all of these columns are exposed: a relation tells of those that it goes by. */
 function exposes(

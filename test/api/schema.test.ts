@@ -208,6 +208,32 @@ test("every label of an application's enum has a name of its own, whatever Postg
   }
 });
 
+test("types and tables of an application's may have any name, if no column of the API has them", async (t) => {
+  const adopted = await createTestDatabase();
+  try {
+    await adopted.pool("postgres").query(`
+      create type public.machine as enum ('lathe');
+      create type public.token as enum ('coin');
+      create type public."Cursor" as enum ('c');
+      create domain public.datetime as timestamptz;
+      create domain public."Query" as jsonb;
+      create type public.page_info as range (subtype = int8);
+      create type public.mutation as (id int);
+      create table public.tokens (id int primary key, t token[], c "Cursor", m mutation, i page_info);
+      create table public.machines (id int primary key, kind machine, at datetime, q "Query"[]);
+      create table public."user" (id int primary key);
+      create table public."Users" (id int primary key);
+      create table public.sales (id int primary key);
+      create table public."Sales" (id int primary key, of int references public.sales (id));
+      create table public.queries (id int primary key);
+      alter table public.users add column kind public.machine;
+      create function public.f(m public.machine, c public."Cursor") returns public.page_info language sql as 'select null::public.page_info'`);
+    t.is(print(await schemaOf(adopted)), print(schema));
+  } finally {
+    await adopted.drop();
+  }
+});
+
 test("what an application adds to public is not exposed, whatever is granted on it", async (t) => {
   const busy = await createTestDatabase();
   try {
