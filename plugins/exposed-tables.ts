@@ -37,6 +37,12 @@ export const ExposedTablesPlugin: GraphileConfig.Plugin = {
         const table = { schemaName: pgClass.getNamespace()?.nspname ?? "", name: pgClass.relname };
         return exposedColumns(schema ?? {}, table) ? stock : `${stock}_${pgClass._id}`;
       },
+      // And `UserRole` from `user_role`: the API's name for a type is without the underscore again.
+      typeCodecName(previous, _preset, details) {
+        const name = details.pgType.typname.replace(/^_/, "");
+        const stock = previous?.(details) ?? name;
+        return /^[A-Z]/.test(name) ? stock : `${stock}_`;
+      },
     },
   },
   schema: {
