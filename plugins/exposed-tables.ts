@@ -43,6 +43,9 @@ export const ExposedTablesPlugin: GraphileConfig.Plugin = {
         const stock = previous?.(details) ?? name;
         return /^[A-Z]/.test(name) ? stock : `${stock}_`;
       },
+      scalarCodecTypeName(previous, _preset, codec) {
+        return (previous?.(codec) ?? codec.name).replace(/_$/, "");
+      },
     },
   },
   schema: {

@@ -198,6 +198,7 @@ test("every label of an application's enum has a name of its own, whatever Postg
       alter table public.workspace_members alter role type public."team's roles" using 'OWNER'`);
     const member = (await schemaOf(adopted)).getType("WorkspaceMember");
     const role = isObjectType(member) ? getNamedType(member.getFields().role?.type) : undefined;
+    t.is(role?.name, "TeamsRoles");
     t.deepEqual(isEnumType(role) && Object.fromEntries(role.getValues().map(({ name, value }) => [value, name])), {
       ...{ OWNER: "OWNER", a_b: "a_b", "a-b": "a_b3", "a b": "a_b4", a_b2: "a_b2", "9 lives": "_9_lives", "--x": "_x" },
       ...{ true: "_true", éd: "ed2", ed: "ed", 日本: "Ri_Ben", "☂": "_", __y: "_y", "": "_EMPTY_" },
