@@ -130,16 +130,17 @@ function oddNames(what: string, columns: readonly Column[]): Finding {
 
 /** What deleting a user or a workspace does to the log. */
 function keyFindings({ columns }: Table): Finding[] {
-  return columns.flatMap(({ name, refers }): Finding[] => {
+  return columns.flatMap(({ name, refers, notNull }): Finding[] => {
     if (refers === null || !["users", "workspaces"].includes(refers.table)) return [];
     const column = `public.activity_logs.${shown(name)}`;
+    const remedy = `drop the foreign key, or ${notNull ? "let the column be null and make the key" : "make it"} \`on delete set null\``;
     if (["a", "r"].includes(refers.onDelete)) {
       return [
         {
           name: `log.undeletable.${shown(name)}`,
           severity: "note",
           what: `${column} refers to ${refers.table} without \`on delete\`: who is in the log can't be deleted, and every reveal is.`,
-          remedy: "drop the foreign key, or make it `on delete set null`",
+          remedy,
         },
       ];
     }
@@ -149,7 +150,7 @@ function keyFindings({ columns }: Table): Finding[] {
         name: `log.cascade.${shown(name)}`,
         severity: "note",
         what: `${column} refers to ${refers.table} \`on delete cascade\`: the record of reveals goes with the row.`,
-        remedy: "drop the foreign key, or make it `on delete set null`",
+        remedy,
       },
     ];
   });

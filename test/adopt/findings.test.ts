@@ -375,6 +375,12 @@ const cases: Record<string, Case> = {
     found: { "log.undeletable.user_id": "note" },
     says: /can't be deleted, and every reveal is.*on delete set null/,
   },
+  "a log that needs a user, who can't be deleted": {
+    cause:
+      "alter table activity_logs drop constraint fk_log_person, alter user_id set not null, add foreign key (user_id) references users (id)",
+    found: { "log.undeletable.user_id": "note" },
+    says: /let the column be null and make the key `on delete set null`/,
+  },
   "a type of the name of Keyrow's": {
     cause: `create type "CredentialType" as enum ('API_KEY'); alter type "CredentialType" owner to app_owner`,
     found: { "credentials.place": "to run" },
