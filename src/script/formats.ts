@@ -5,12 +5,20 @@ import { printableJson } from "../printable.ts";
 export const formats = ["dotenv", "json", "shell"] as const;
 export type Format = (typeof formats)[number];
 
-// What bash, dash or zsh lets nobody set, ends at, or gives a value of its own: what follows could be lost with it.
+// What bash, dash or zsh lets nobody set, ends at, takes as a number alone, or gives a value of its own: what follows could
+// be lost with it. To zsh, USERNAME is whom the shell runs as; small letters are its own tables.
 const shells = new Set(
   [
     "_ UID EUID PPID GROUPS BASHOPTS SHELLOPTS BASHPID BASH_ARGC BASH_ARGV BASH_COMMAND BASH_LINENO BASH_SOURCE BASH_SUBSHELL",
     "BASH_VERSINFO DIRSTACK FUNCNAME EPOCHREALTIME EPOCHSECONDS HISTCMD LINENO OPTIND PIPESTATUS RANDOM SECONDS SRANDOM",
+    "BASH_ALIASES BASH_CMDS BASH_COMPAT BASH_XTRACEFD SHLVL",
     "GID EGID ARGC TTYIDLE ZSH_EVAL_CONTEXT ZSH_SUBSHELL argv path cdpath fpath manpath options pipestatus status",
+    "COLUMNS ERRNO FUNCNEST HISTCHARS HISTSIZE KEYBOARD_HACK KEYTIMEOUT LINES LISTMAX MAILCHECK SAVEHIST TRY_BLOCK_ERROR",
+    "TRY_BLOCK_INTERRUPT USERNAME WATCH aliases builtins commands dirstack dis_aliases dis_builtins dis_functions",
+    "dis_functions_source dis_galiases dis_patchars dis_reswords dis_saliases fignore funcfiletrace funcsourcetrace funcstack",
+    "functions functions_source functrace galiases histchars history historywords jobdirs jobstates jobtexts keymaps mailpath",
+    "module_path modules nameddirs parameters patchars psvar reswords saliases signals termcap terminfo userdirs usergroups",
+    "watch widgets zsh_eval_context zsh_scheduled_events",
   ].flatMap((line) => line.split(" ")),
 );
 
@@ -42,7 +50,8 @@ function shellQuote(name: string, value: string): string {
  * reads otherwise is refused.
  */
 function dotenvQuote(name: string, value: string): string {
-  if (/^[\w./:@%+,=-]+$/.test(value)) return value;
+  // To zsh, `=ls` at the beginning or after a colon is where `ls` is.
+  if (/^[\w./:@%+,=-]+$/.test(value) && !/(?:^|:)=/.test(value)) return value;
   // `dotenv` makes \r a \n, and python-dotenv puts a variable in the place of ${...} between any quotes.
   const carried = !/[\0\r]|\$\{[^}]*\}/.test(value);
   // python-dotenv makes one backslash of two, and one at the end would hold on to the quote.
