@@ -61,7 +61,7 @@ export interface SetOutcome {
 /** A client of one server; every method throws a KeyrowError, or the reason of its signal. */
 export type Client = ReturnType<typeof keyrow>;
 
-/** Makes a client. Throws CONFIG_INVALID for an address that can't be used. */
+/** Makes a client. Throws CONFIG_INVALID for an address or a timeout that can't be used. */
 export function keyrow(options: ClientOptions) {
   const send = createSend(options);
   const reveal = createReveal(send);
@@ -106,7 +106,7 @@ export function keyrow(options: ClientOptions) {
       ...(expiresAt !== undefined && { expiresAt: timeOf(expiresAt) }),
     }));
     const { setUserCredentials } = whole(await send("SetMany", { input: { credentials, dryRun } }, { signal }));
-    return setUserCredentials?.results ?? [];
+    return present(present(setUserCredentials).results);
   }
 
   async function setAll(items: readonly ToSet[], place: PlaceOptions = {}): Promise<SetOutcome[]> {
@@ -136,6 +136,7 @@ export function keyrow(options: ClientOptions) {
         const page = present(whole(await send("List", variables, { signal })).userCredentials);
         const rows = nodesOf(page);
         yield* rows;
+        if (!page.pageInfo) throw new KeyrowError("NO_KEYROW");
         const { hasNextPage, endCursor } = page.pageInfo;
         if (!hasNextPage || endCursor === null) return;
         if (rows.length === 0 || endCursor === after) {
@@ -185,7 +186,7 @@ export function keyrow(options: ClientOptions) {
       const id = await idOf(credential, place);
       const input = { id, value, ...(expiresAt !== undefined && { expiresAt: timeOf(expiresAt) }) };
       return changing(id, place, async () =>
-        present(whole(await send("Rotate", { input }, place)).rotateUserCredential?.userCredential ?? null),
+        present(present(whole(await send("Rotate", { input }, place)).rotateUserCredential).userCredential),
       );
     },
 
@@ -193,7 +194,7 @@ export function keyrow(options: ClientOptions) {
     async revoke(credential: string, place: PlaceOptions = {}): Promise<Credential> {
       const id = await idOf(credential, place);
       return changing(id, place, async () =>
-        present(whole(await send("Revoke", { input: { id } }, place)).revokeUserCredential?.userCredential ?? null),
+        present(present(whole(await send("Revoke", { input: { id } }, place)).revokeUserCredential).userCredential),
       );
     },
 
@@ -201,7 +202,7 @@ export function keyrow(options: ClientOptions) {
     async remove(credential: string, place: PlaceOptions = {}): Promise<string> {
       const id = await idOf(credential, place);
       const { id: gone } = await changing(id, place, async () =>
-        present(whole(await send("Remove", { input: { id } }, place)).deleteUserCredential?.userCredential ?? null),
+        present(present(whole(await send("Remove", { input: { id } }, place)).deleteUserCredential).userCredential),
       );
       return gone;
     },
@@ -224,7 +225,7 @@ export function keyrow(options: ClientOptions) {
 
     /** Revokes a token, and with it all that were made with it. */
     async revokeToken(id: string, call: CallOptions = {}): Promise<Token> {
-      return present(whole(await send("RevokeToken", { input: { id } }, call)).revokeToken?.token ?? null);
+      return present(present(whole(await send("RevokeToken", { input: { id } }, call)).revokeToken).token);
     },
   };
 }
@@ -253,10 +254,14 @@ function timeOf(time: string | Date | null): string | null {
 }
 
 function nodesOf<T>(connection: { readonly nodes: ReadonlyArray<T | null> } | null): T[] {
-  return (connection?.nodes ?? []).filter((node) => node !== null);
+  if (connection === null) return [];
+  // A server can answer anything.
+  if (!Array.isArray(connection?.nodes)) throw new KeyrowError("NO_KEYROW");
+  return connection.nodes.filter((node) => node !== null);
 }
 
 function present<T>(value: T | null): T {
+  if (value === undefined) throw new KeyrowError("NO_KEYROW");
   if (value === null) throw new KeyrowError("NOT_FOUND");
   return value;
 }

@@ -39,6 +39,8 @@ function outcomesOf(
 ): Outcome[] {
   const whole = errors.find(({ path = [] }) => path[0] === "userCredentials" && path.length < 4);
   if (connection === null || whole !== undefined) throw answeredError(whole ?? errors[0] ?? {});
+  // A server can answer anything.
+  if (!Array.isArray(connection?.nodes) || !connection.pageInfo) throw new KeyrowError("NO_KEYROW");
   if (connection.pageInfo.hasNextPage) {
     throw new KeyrowError("LIMIT_EXCEEDED", { message: `More than ${MOST} credentials match.`, hint: "Name fewer." });
   }

@@ -41,19 +41,27 @@ export type Send = <N extends keyof Operations>(
 // Reading these twice changes nothing. A reveal is on the record each time, so it counts as a change.
 const repeatable: ReadonlySet<keyof Operations> = new Set(["WhoAmI", "Workspaces", "List", "Find", "Tokens"]);
 const MAX_WAIT_MS = 30_000;
+// What timers of browsers and Node alike can count.
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 // KEYROW_MAX_ANSWER lets no server answer more.
 const MOST_MIB = 64;
 
-/** Makes what sends operations to a server. Throws CONFIG_INVALID for an address that can't be used. */
+/** Makes what sends operations to a server. Throws CONFIG_INVALID for an address or a timeout that can't be used. */
 export function createSend(options: ClientOptions): Send {
   const address = addressOf(options);
   const { timeout = 30_000, retries = 2 } = options;
+  if (!Number.isInteger(timeout) || timeout < 1 || timeout > MAX_TIMEOUT_MS || Number.isNaN(retries)) {
+    throw new KeyrowError("CONFIG_INVALID", {
+      message: "The timeout or the number of retries can't be used.",
+      hint: `A timeout is a whole number of milliseconds, from 1 to ${MAX_TIMEOUT_MS}.`,
+    });
+  }
   const call = options.fetch ?? globalThis.fetch;
   return async (name, variables, { signal } = {}) => {
     const body = asJson({ query: documents[name], operationName: name, variables });
     for (let attempt = 0; ; attempt++) {
       signal?.throwIfAborted();
-      const token = typeof options.token === "string" ? options.token : await options.token();
+      const token = asToken(typeof options.token === "function" ? await options.token() : options.token);
       const outcome = await attemptTo(call, address, token, body, timeout, signal);
       if ("data" in outcome) return outcome as Answered<typeof name>;
       const again = outcome.notExecuted || (outcome.passing && repeatable.has(name));
@@ -61,6 +69,15 @@ export function createSend(options: ClientOptions): Send {
       await pause(outcome.waitMs ?? 250 * 2 ** attempt * (0.5 + Math.random() / 2), signal);
     }
   };
+}
+
+/** Throws UNAUTHENTICATED for what can be no token: a header would not take it, and the error of `fetch` would repeat it. */
+function asToken(token: unknown): string {
+  if (typeof token === "string" && /^[\x21-\x7e]+$/.test(token.trim())) return token.trim();
+  throw new KeyrowError("UNAUTHENTICATED", {
+    message: "What was given as the token is none.",
+    hint: "A token is one word, as `keyrow token` prints it; is the variable set from which it comes?",
+  });
 }
 
 function asJson(request: object): string {
@@ -156,11 +173,18 @@ function graphqlAnswer(text: string): { data?: unknown; errors?: AnsweredError[]
     const answer: unknown = JSON.parse(text);
     if (typeof answer !== "object" || answer === null) return undefined;
     const { data, errors } = answer as { data?: unknown; errors?: unknown };
-    if (errors !== undefined && !Array.isArray(errors)) return undefined;
+    if (errors !== undefined && !(Array.isArray(errors) && errors.every(isError))) return undefined;
+    if (data != null && (typeof data !== "object" || Array.isArray(data))) return undefined;
     return data === undefined && errors === undefined ? undefined : (answer as object);
   } catch {
     return undefined;
   }
+}
+
+function isError(error: unknown): boolean {
+  if (typeof error !== "object" || error === null) return false;
+  const { path } = error as AnsweredError;
+  return path === undefined || Array.isArray(path);
 }
 
 /** The time that `Retry-After` asks for, in ms: seconds or a date (RFC 9110, section 10.2.3). */

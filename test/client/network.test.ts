@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { inspect } from "node:util";
 import { gzipSync } from "node:zlib";
 import test, { type ExecutionContext } from "ava";
 import { type ClientOptions, KeyrowError, keyrow } from "../../src/client.ts";
@@ -227,4 +228,60 @@ test("plain http serves on loopback, and where it is allowed", (t) => {
     t.notThrows(() => keyrow({ url, token: "t" }));
   }
   t.notThrows(() => keyrow({ url: "http://keyrow:5678", token: "t", allowHttp: true }));
+});
+
+test("what can be no token is refused before it is sent, and stands in no error", async (t) => {
+  for (const token of ["hunter2\nx", "hunter2 x", "hunter2é", "", undefined, null, 5]) {
+    for (const given of [token, async () => token]) {
+      const { client, asked } = await against(t, [me], { token: given as string });
+      const error = await t.throwsAsync(client.whoami(), { instanceOf: KeyrowError });
+      t.like(error, { code: "UNAUTHENTICATED", message: "What was given as the token is none." });
+      t.notRegex(inspect(error, { depth: 9 }), /hunter2/);
+      t.is(asked.length, 0);
+    }
+  }
+  const { client, asked } = await against(t, [me], { token: "hunter2\n" });
+  await client.whoami();
+  t.is(asked[0]?.headers.authorization, "Bearer hunter2");
+});
+
+test("a timeout or a number of retries that can't be counted is refused as the client is made", (t) => {
+  for (const options of [
+    { timeout: Infinity },
+    { timeout: -1 },
+    { timeout: 1.5 },
+    { timeout: 2 ** 31 },
+    { retries: NaN },
+  ]) {
+    t.throws(() => keyrow({ url: "https://keyrow.example.com", token: "t", ...options }), { code: "CONFIG_INVALID" });
+  }
+});
+
+test("an answer of another form is NO_KEYROW in every method", async (t) => {
+  const other = [
+    { data: {} },
+    { data: 5 },
+    { data: [] },
+    { data: {}, errors: [null] },
+    { data: {}, errors: [{ message: "x", path: "value" }] },
+    { data: { userCredentials: { nodes: 5 }, tokens: {} } },
+    { data: { userCredentials: { nodes: [], pageInfo: null } } },
+  ];
+  for (const body of other) {
+    const asking = async (ask: (client: ReturnType<typeof keyrow>) => Promise<unknown>) =>
+      ask((await against(t, [json(200, body), json(200, body)])).client);
+    for (const ask of [
+      (client) => client.whoami(),
+      (client) => client.get("a/b"),
+      (client) => client.getAll(["a/*"]),
+      (client) => client.list().next(),
+      (client) => client.set(set),
+      (client) => client.setAll([set]),
+      (client) => client.foresee([set]),
+      (client) => client.createToken(),
+      (client) => client.revokeToken("i"),
+    ] satisfies Array<(client: ReturnType<typeof keyrow>) => Promise<unknown>>) {
+      t.is(await code(asking(ask)), "NO_KEYROW", `${JSON.stringify(body)} ${ask}`);
+    }
+  }
 });
