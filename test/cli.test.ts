@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { generateKeyPairSync } from "node:crypto";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -256,3 +257,31 @@ test("a reader that leaves early is no error", async (t) => {
   const [exitCode] = await once(child, "exit");
   t.is(exitCode, 0);
 });
+
+(existsSync("/dev/full") ? test : test.skip)(
+  "output that a full disk does not take is an error that says so",
+  async (t) => {
+    for (const [json, told] of [
+      [
+        "",
+        "error: standard output can't be written (ENOSPC)\nhint: what is there is not whole. Look at the space on the disk where it goes.",
+      ],
+      [
+        " --json",
+        `{"error":{"code":"INTERNAL","message":"Standard output can't be written (ENOSPC).","hint":"What is there is not whole. Look at the space on the disk where it goes."}}`,
+      ],
+    ] as const) {
+      const { stderr, exitCode } = await execa(
+        "sh",
+        ["-c", `"$0" "$1" logout${json} > /dev/full`, process.execPath, cli],
+        {
+          env: { ...surroundings, XDG_CONFIG_HOME: t.context.directory },
+          extendEnv: false,
+          reject: false,
+        },
+      );
+      t.is(stderr, told);
+      t.is(exitCode, 1);
+    }
+  },
+);

@@ -1,5 +1,5 @@
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { isAbsolute, join } from "node:path";
 import { KeyrowError } from "../errors.ts";
 
 /** What commands for scripts read of the environment, which the server's settings don't know. */
@@ -15,12 +15,26 @@ export function given(env: Environment = process.env): { url: string | undefined
   return { url: env.KEYROW_URL || undefined, token: env.KEYROW_TOKEN || undefined };
 }
 
-/** The user's directory for settings: absolute. */
+/** The user's directory for settings: absolute. Throws CONFIG_INVALID where there is none. */
 export function configDirectory(env: Environment = process.env): string {
   const { APPDATA, XDG_CONFIG_HOME = "" } = env;
   if (process.platform === "win32" && APPDATA) return join(APPDATA, "keyrow");
   // A relative path is to be ignored (XDG Base Directory Specification).
-  return join(XDG_CONFIG_HOME.startsWith("/") ? XDG_CONFIG_HOME : join(homedir(), ".config"), "keyrow");
+  return join(XDG_CONFIG_HOME.startsWith("/") ? XDG_CONFIG_HOME : join(home(), ".config"), "keyrow");
+}
+
+function home(): string {
+  try {
+    const path = homedir();
+    // An empty HOME would be the working directory, and a login that somebody else has put there.
+    if (isAbsolute(path)) return path;
+  } catch {
+    // A user whom the system does not know has none.
+  }
+  throw new KeyrowError("CONFIG_INVALID", {
+    message: "There is no home directory in which a login could be kept.",
+    hint: "Set KEYROW_URL and KEYROW_TOKEN; or HOME or XDG_CONFIG_HOME to an absolute path.",
+  });
 }
 
 /** Whether requests may have to go through a proxy. */

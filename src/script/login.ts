@@ -1,4 +1,4 @@
-import { lstat, mkdir, rm } from "node:fs/promises";
+import { mkdir, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { replaceDurably } from "../durable-file.ts";
 import { KeyrowError } from "../errors.ts";
@@ -51,14 +51,17 @@ export async function storedLogin(): Promise<Login | undefined> {
   throw unusable(`${path} can't be read.`, "Run `keyrow login` again.");
 }
 
-/** Forgets the login; whether there was one. */
+/** Forgets the login; whether there was one. Throws CONFIG_INVALID. */
 export async function forgetLogin(): Promise<boolean> {
-  const there = await lstat(file()).then(
-    () => true,
-    () => false,
-  );
-  await rm(file(), { force: true });
-  return there;
+  const path = file();
+  try {
+    await unlink(path);
+    return true;
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === "ENOENT" || code === "ENOTDIR") return false;
+    throw unusable(`${path} can't be removed (${code}).`, "Look at the mode of its directory.", cause);
+  }
 }
 
 function unusable(message: string, hint: string, cause?: unknown): KeyrowError {

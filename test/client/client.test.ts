@@ -213,7 +213,7 @@ test("what may be seen and not changed is FORBIDDEN, what may not be seen NOT_FO
 test("errors are those of the catalogue", async (t) => {
   const { client } = await somebody();
   const cases: Array<[ErrorCode, Promise<unknown>]> = [
-    ["UNAUTHENTICATED", keyrow({ url: server.url, token: "no token" }).whoami()],
+    ["UNAUTHENTICATED", keyrow({ url: server.url, token: "no-token" }).whoami()],
     ["VALIDATION", client.set({ credential: randomUUID(), value: "v" })],
     ["LIMIT_EXCEEDED", client.set({ credential: "p/n", value: "v".repeat(70_000) })],
     ["VALIDATION", client.set({ credential: "p/n", value: "v", expiresAt: new Date("soon") })],

@@ -3,6 +3,7 @@ import {
   chmodSync,
   chownSync,
   existsSync,
+  mkdirSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -120,6 +121,33 @@ test("a login that is a link, a FIFO or too large is refused without waiting for
   t.regex((await keyrow(["whoami"], { env })).stderr, refused);
   t.like(await keyrow(["login", server.url], { env, input: token }), { exitCode: 0 });
   t.like(await keyrow(["whoami"], { env }), { exitCode: 0 });
+});
+
+test("without a home directory no login is looked for elsewhere, and the environment serves", async (t) => {
+  const { token, home } = await somebody(t);
+  const { stdout } = await keyrow(["login", server.url, "--json"], { env: { HOME: home }, input: token });
+  t.is(JSON.parse(stdout).path, join(home, ".config/keyrow/login.json"));
+  for (const HOME of ["", "."]) {
+    for (const command of ["whoami", "logout"]) {
+      t.like(await keyrow([command], { env: { HOME }, cwd: home }), {
+        stdout: "",
+        stderr:
+          "error: there is no home directory in which a login could be kept\nhint: set KEYROW_URL and KEYROW_TOKEN; or HOME or XDG_CONFIG_HOME to an absolute path\n",
+        exitCode: 1,
+      });
+    }
+    const env = { HOME, KEYROW_URL: server.url, KEYROW_TOKEN: token };
+    t.like(await keyrow(["whoami"], { env, cwd: home }), { exitCode: 0 });
+  }
+});
+
+test("logout says what keeps it from removing a login, and is done where there can be none", async (t) => {
+  const { home } = await somebody(t);
+  mkdirSync(join(home, "keyrow/login.json"), { recursive: true });
+  const { stderr, exitCode } = await keyrow(["logout"], { env: { XDG_CONFIG_HOME: home } });
+  t.regex(stderr, /^error: .*login\.json can't be removed \(E[A-Z]+\)\nhint: look at the mode of its directory\n$/);
+  t.is(exitCode, 1);
+  t.like(await keyrow(["logout"], { env: { XDG_CONFIG_HOME: "/dev/null" } }), { stdout: "there was no login\n" });
 });
 
 (process.getuid?.() === 0 ? test : test.skip)("another user's login is refused, however its mode is", async (t) => {
