@@ -1,4 +1,4 @@
-import { KeyObject } from "node:crypto";
+import { createPublicKey, type JsonWebKey, KeyObject } from "node:crypto";
 import { createRemoteJWKSet, customFetch } from "jose";
 import { KeyrowError } from "../errors.ts";
 import { parseJsonBytes } from "../json.ts";
@@ -134,7 +134,16 @@ async function boundedFetch(address: string, init: RequestInit): Promise<Respons
   if (!Array.isArray(keys) || keys.length === 0 || keys.length > MAX_KEYS || !keys.every(isObject)) {
     throw new Error("not a set of keys");
   }
-  return Response.json(value);
+  // One that is never taken must not be a second that fits.
+  return Response.json({ keys: keys.filter(isTaken) });
+}
+
+function isTaken(key: JsonWebKey): boolean {
+  try {
+    return verifyingKey(createPublicKey({ key, format: "jwk" })) !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 function isObject(value: unknown): boolean {

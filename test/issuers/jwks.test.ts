@@ -184,6 +184,7 @@ const found: Array<[title: string, keys: Jwks, header: { alg: string; kid?: stri
     ],
     { alg: "RS256" },
   ],
+  ["the one that is strong enough", [small, exponent3, { kty: "RSA", n: "!", e: "AQAB" }, rsa.jwk], { alg: "RS256" }],
   ["the one for the algorithm", [{ ...other.jwk, alg: "RS512" }, rsa.jwk], { alg: "RS256" }],
   [
     "a key beside one of another kind and the same kid",
