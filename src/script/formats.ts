@@ -95,7 +95,7 @@ async function readDotenv(given: string): Promise<Map<string, string>> {
     if (name !== undefined) {
       if (variables.has(name)) {
         throw new KeyrowError("VALIDATION", {
-          message: `${name} stands twice in the file, again on line ${line(at)}.`,
+          message: `The variable ${name} stands twice in the file, again on line ${line(at)}.`,
         });
       }
       // Under another name, for dotenv drops __proto__.

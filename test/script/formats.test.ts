@@ -150,7 +150,11 @@ const read: ReadonlyArray<[title: string, text: string, expected: Record<string,
   ["a quote that stays open", "A='1\nB=hunter2\n", /^Line 1 /],
   ["more after a quote", "A=1\nB='x'hunter2", /^Line 2 /],
   ["a # that some take for a comment", "A=pass#hunter2", /^Line 1 /],
-  ["a name that stands twice", "A='x\ny'\nB=1\nA=hunter2", /^A stands twice in the file, again on line 4\.$/],
+  [
+    "a name that stands twice",
+    "A='x\ny'\nB=1\nA=hunter2",
+    /^The variable A stands twice in the file, again on line 4\.$/,
+  ],
 ];
 for (const [title, text, expected] of read) {
   test(`import reads all of a dotenv file, or names the line: ${title}`, async (t) => {
