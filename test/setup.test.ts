@@ -10,7 +10,7 @@ import type { KeyrowError } from "../src/errors.ts";
 import { secretKey } from "../src/jwt-key.ts";
 import { migrationStatus } from "../src/migrate.ts";
 import { checkRights } from "../src/rights.ts";
-import { asOwner, migrationsFolder, withConnection } from "../src/setup.ts";
+import { asOwner, migrationsFolder, setUpRoles, withConnection } from "../src/setup.ts";
 import { createSigner } from "../src/token.ts";
 import { openWorkerDatabase } from "../src/worker-database.ts";
 import { keyrow as asAdmin } from "./helpers/admin.ts";
@@ -485,4 +485,29 @@ test("what must be given to keyrow serve and migrate is asked for by name", asyn
   t.is(migrate.exitCode, 1);
   t.regex(migrate.stderr, /^error: MIGRATE_DATABASE_URL: it is not an address of PostgreSQL/);
   t.notRegex(migrate.stderr, /secret/);
+});
+
+test("the embedded start takes away what the logins have set for themselves, for one database as well", async (t) => {
+  const { url } = await embedded(t);
+  const passwords = { keyrow_authenticator: "a", keyrow_worker: "w", keyrow_migrate: "m" };
+  const defaults = () =>
+    withConnection(url("postgres", "postgres"), async (client) => {
+      const { rows } = await client.query<{ role: string }>(
+        "select setrole::regrole::text as role from pg_db_role_setting",
+      );
+      return rows.map(({ role }) => role).sort();
+    });
+  await setUpRoles(url("postgres", "postgres"), passwords);
+  await withConnection(url("postgres", "postgres"), (client) => client.query('create database "an ""app"'));
+  for (const login of Object.keys(passwords)) {
+    // By the login itself, which is what makes it possible.
+    await withConnection(url("postgres", "postgres"), async (client) => {
+      await client.query(`set session authorization ${login}`);
+      await client.query(`alter role ${login} set work_mem = '1MB'`);
+      await client.query(`alter role ${login} in database "an ""app" set statement_timeout = 1`);
+    });
+  }
+  t.is((await defaults()).length, 6);
+  await setUpRoles(url("postgres", "postgres"), passwords);
+  t.deepEqual(await defaults(), []);
 });

@@ -56,6 +56,7 @@ test("it changes nothing else, makes no row, takes none away, and stores no plai
       (column) => !["encrypted_value", "key_id", "last_used_at"].includes(column),
     );
     t.true(others.length >= 14);
+    t.is(await s.try(worker, "select name from public.user_credentials"), "42501");
     for (const column of others) {
       t.is(await s.try(worker, `update public.user_credentials set ${column} = ${column}`), "42501", column);
     }
@@ -71,6 +72,30 @@ test("it changes nothing else, makes no row, takes none away, and stores no plai
     for (const call of ["reveal_user_credentials('{}')", "reveal_system_credentials('{}')"]) {
       t.is(await s.try(worker, `select keyrow.${call}`), "42501", call);
     }
+  });
+});
+
+test("no role drops its rights or policies, as `drop owned` by itself would where it may read whole tables", async (t) => {
+  await inWorld(pool, async (s) => {
+    const left = () =>
+      s.rows(
+        superuser,
+        `select p.polrelid::regclass::text as of, p.polname as name, p.polroles::regrole[]::text as roles from pg_policy p
+         union all select c.oid::regclass::text, 'rights', c.relacl::text from pg_class c where c.relacl is not null
+         order by 1, 2`,
+      );
+    const before = await left();
+    const { worker, owner, anonymous, "DB admin": admin, "table owner": tables } = personas;
+    for (const who of [worker, owner, admin]) {
+      const role = who.role ?? who.login;
+      t.is(await s.try(who, `drop owned by ${role} cascade`), "42501", role);
+    }
+    // These have no policies of their own.
+    for (const who of [anonymous, { ...owner, role: "keyrow_authenticator" }]) {
+      t.is((await s.try(who, `drop owned by ${who.role}`)) || 0, 0, who.role);
+    }
+    t.deepEqual(await left(), before);
+    t.is(await s.try(tables, "drop owned by keyrow_worker"), "42501");
   });
 });
 
