@@ -39,8 +39,8 @@ export const TokensPlugin: GraphileConfig.Plugin = extendSchema((build) => {
     typeDefs: gql`
       extend type Query {
         """
-        The tokens that were made here for the user and have not ended, the latest 1000 first. A limited token sees
-        itself and those that were made with it.
+        The tokens that were made here for the user and have not ended, 1000 at most: first those that were not revoked,
+        of each kind the latest. A limited token sees itself and those that were made with it.
         """
         tokens: [Token!]
       }
@@ -216,7 +216,7 @@ async function revokeToken(id: string, context: RequestContext) {
 }
 
 function listTokens(context: RequestContext) {
-  return query(context, `select ${columns} from keyrow.visible_tokens() where expires_at > now() limit 1000`, []);
+  return query(context, `select ${columns} from keyrow.visible_tokens()`, []);
 }
 
 async function query<T>({ pgSettings, withPgClient }: RequestContext, text: string, values: unknown[]): Promise<T[]> {
