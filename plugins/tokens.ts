@@ -39,7 +39,7 @@ export const TokensPlugin: GraphileConfig.Plugin = extendSchema((build) => {
     typeDefs: gql`
       extend type Query {
         """
-        The tokens that were made here for the user and have not ended, 1000 at most: first those that were not revoked,
+        The tokens that were made here for the user and have not ended, 200 at most: first those that were not revoked,
         of each kind the latest. A limited token sees itself and those that were made with it.
         """
         tokens: [Token!]

@@ -22,6 +22,10 @@ const constraints: Readonly<Record<string, [code: ErrorCode, message: string]>> 
   ],
   tokens_user_id_fkey: ["FORBIDDEN", "Tokens are made for users that are known here, and for no machine."],
   tokens_line: ["LIMIT_EXCEEDED", "Tokens are made of tokens eight times at most."],
+  tokens_limits_size: [
+    "LIMIT_EXCEEDED",
+    "The limits of a token may have 65536 bytes, with those of what it is made with.",
+  ],
   tokens_live: [
     "LIMIT_EXCEEDED",
     "A user has 100 tokens at once at most, and a token with limits makes none beyond 50. Revoke one.",
