@@ -1,7 +1,10 @@
 import { coloured } from "../colour.ts";
 
-const WIDTH = 30;
+const MOST_WIDTH = 30;
+const LEAST_WIDTH = 5;
 const EVERY_MS = 5_000;
+// Where a terminal does not say how wide it is.
+const COLUMNS = 80;
 
 /** Shows how far something long is, on standard error. */
 export interface ProgressBar {
@@ -11,8 +14,7 @@ export interface ProgressBar {
 }
 
 /** A bar on a terminal, redrawn in place; elsewhere a line every few seconds. */
-export function createProgressBar(title: string): ProgressBar {
-  const { stderr } = process;
+export function createProgressBar(title: string, stream: NodeJS.WriteStream = process.stderr): ProgressBar {
   const started = performance.now();
   let told = started;
   return {
@@ -21,19 +23,28 @@ export function createProgressBar(title: string): ProgressBar {
       const rate = done / Math.max(seconds, 0.001);
       const rest = rate > 0 ? Math.max(0, total - done) / rate : 0;
       const numbers = `${count(done)} of ${count(total)} rows, ${count(Math.round(rate))} rows/s, ${clock(rest)} left`;
-      if (stderr.isTTY) {
-        const filled = Math.min(WIDTH, Math.round((WIDTH * done) / Math.max(total, 1)));
-        const bar = coloured("green", "█".repeat(filled), stderr) + "░".repeat(WIDTH - filled);
-        stderr.write(`\r\u001b[K${title}  ${bar}  ${numbers}`);
+      if (stream.isTTY) {
+        stream.write(`\r\u001b[K${fitted(stream, title, done / Math.max(total, 1), numbers)}`);
       } else if (performance.now() - told >= EVERY_MS) {
         told = performance.now();
-        stderr.write(`${title}: ${numbers}\n`);
+        stream.write(`${title}: ${numbers}\n`);
       }
     },
     end() {
-      if (stderr.isTTY) stderr.write("\r\u001b[K");
+      if (stream.isTTY) stream.write("\r\u001b[K");
     },
   };
+}
+
+/** One line of the terminal and no more: one that wraps can't be redrawn. */
+function fitted(stream: NodeJS.WriteStream, title: string, share: number, numbers: string): string {
+  // The last column stays free, for some terminals wrap there.
+  const columns = (stream.columns || COLUMNS) - 1;
+  const width = Math.min(MOST_WIDTH, columns - `${title}    ${numbers}`.length);
+  if (width < LEAST_WIDTH) return `${title}  ${numbers}`.slice(0, columns);
+  const filled = Math.min(width, Math.round(width * share));
+  const bar = coloured("green", "█".repeat(filled), stream) + "░".repeat(width - filled);
+  return `${title}  ${bar}  ${numbers}`;
 }
 
 function count(value: number): string {
