@@ -70,7 +70,7 @@ async function withRing<T>(
   work: (ring: CommandRing) => Promise<T>,
 ): Promise<T> {
   const localKeys = withLocal ? await readKeyFile(keyFile.path) : [];
-  const ring = createRing({ localKeys, openBao, fallback, log: createLog("silent") });
+  const ring = createRing({ localKeys, keyFile: keyFile.path, openBao, fallback, log: createLog("silent") });
   const named = given !== undefined;
   try {
     return await work({ ...ring, openBao });

@@ -65,7 +65,7 @@ export function rewrap(config: Config, options: RewrapOptions): Promise<RewrapRe
       // Not to a key that binds nothing: what is opened again to prove it would open there all the same.
       await target.cipher.check();
       await knowStates(ring);
-      const newest = await target.cipher.current();
+      let newest = await target.cipher.current();
       const isSource = (keyId: string) =>
         options.legacy === undefined ? keyId !== newest && isHeld(ring.cipher.state(keyId)) : keyId === LEGACY_KEY_ID;
       const sources = [...(await countByKey(pool))].filter(([keyId]) => isSource(keyId));
@@ -85,6 +85,8 @@ export function rewrap(config: Config, options: RewrapOptions): Promise<RewrapRe
           onProgress: (progress) => options.onProgress(progress, total),
         }),
       );
+      // Somebody may have rotated it meanwhile: then what was moved before that has to be moved once more.
+      newest = await target.cipher.current().catch(() => newest);
       const after = [...(await countByKey(pool))];
       const rowsOf = (chosen: (keyId: string) => boolean) =>
         after.reduce((sum, [keyId, rows]) => (chosen(keyId) ? sum + rows : sum), 0);

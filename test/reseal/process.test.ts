@@ -97,6 +97,24 @@ ava("Ctrl-C ends a rewrap in order: it says what is left, and exits as a shell c
   t.is(Number(done) + Number(left), 900);
 });
 
+ava("a rewrap beside a rotation says what is not under the newest key by then", async (t) => {
+  const { database, db, owner, keyFile, ring, env } = await stage(t);
+  const ids = (await store(database, db, await ring(), owner, 150)).map(({ id }) => id);
+  await addKey(keyFile);
+  const under = async (keyId: string | undefined) =>
+    (await rowsOf(db.pool, ids)).filter(({ key_id }) => key_id === keyId).length;
+  const [second] = await readKeyFile(keyFile);
+  const { child, ended } = launch(t, ["rewrap", "--rate", "30", "--json"], env);
+  const said = text(child.stdout);
+  await until(async () => (await under(second?.id)) > 0);
+  const [third] = await addKey(keyFile);
+  t.is(await ended, 1);
+  const { left } = JSON.parse(await said);
+  t.deepEqual([left, ids.length - left], [await under(second?.id), await under(third?.id)]);
+  t.not(left, ids.length - left, "which could be taken for one another");
+  t.is((await keyrow(["rewrap"], env)).stdout, `moved  ${left} rows\n`);
+});
+
 openBaoTest("workers side by side move what local keys have sealed, and end in order", async (t) => {
   const bao = await startOpenBao(t);
   const { database, db, owner, ring, env } = await stage(t);
