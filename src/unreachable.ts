@@ -62,6 +62,12 @@ const bySystem: Readonly<Record<string, Obstacle>> = {
   ...all(noHandshake, "EPROTO", "ERR_TLS_HANDSHAKE_TIMEOUT"),
 };
 
+/** Whether a connection came to nothing for the other side's certificate. */
+export function isAboutCertificate(error: unknown): boolean {
+  const obstacle = bySystem[(error as NodeJS.ErrnoException).code ?? ""];
+  return obstacle === distrusted || obstacle === misnamed || obstacle === outdated;
+}
+
 // What pg and its pool say in words alone.
 const byDriver: ReadonlyArray<readonly [pattern: RegExp, Obstacle]> = [
   [/^(timeout e|Connection terminated due to connection timeout|Query read timeout)/, silent],

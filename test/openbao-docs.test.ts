@@ -190,12 +190,12 @@ tlsTest("an OpenBao of one's own behind TLS, set up and used by the page's word"
   const bao = await startOwnOpenBao(t, { tls: true });
   await follow(t, bao, {});
 
-  // Without the authority nobody is there.
+  // Without the authority nobody is there, for that reason.
   const { database, keyFile } = await stage(t);
   const env = { KEYROW_KEY_FILE: keyFile, BAO_ADDR: bao.address, BAO_TOKEN: "a-token" };
   const served = await serve(t, database.url("keyrow_authenticator"), { env });
   t.like((await readiness(served)).body, { status: "degraded" });
-  t.is(lines(served, "OpenBao is away")[0]?.reason, "unreachable");
+  t.is(lines(served, "OpenBao is away")[0]?.reason, "certificate");
 });
 
 openBaoTest.serial("the same in a namespace, which `bao` and Keyrow both take from BAO_NAMESPACE", async (t) => {

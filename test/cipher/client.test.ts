@@ -1,8 +1,16 @@
 import { once } from "node:events";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer as createHttpServer } from "node:http";
+import { createServer as createHttpsServer } from "node:https";
 import { type AddressInfo, createServer, type Socket } from "node:net";
+import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { createOpenBaoClient } from "../../src/cipher/openbao/client.ts";
+import type { KeyrowError } from "../../src/errors.ts";
+import { makeTemporaryDirectory, removeWithServers } from "../helpers/cluster.ts";
+import { listening, makeCertificate } from "../helpers/tls.ts";
+
+type Certificate = ReturnType<typeof makeCertificate>;
 
 test("a connection that never comes about keeps nobody: it is given up with the call", async (t) => {
   const sockets: Socket[] = [];
@@ -29,6 +37,52 @@ test("a connection that never comes about keeps nobody: it is given up with the 
   if (socket?.closed === false) await once(socket, "close");
   const ms = performance.now() - started;
   t.true(ms < 4_000, `${ms} ms`);
+});
+
+// Before the others: making a certificate holds the process, and they have a second.
+test.serial("a certificate that does not fit is told from an absence", async (t) => {
+  const directory = makeTemporaryDirectory();
+  t.teardown(() => removeWithServers(directory));
+  const [served, other] = ["served", "other"].map((name) => {
+    const place = join(directory, name);
+    mkdirSync(place);
+    return makeCertificate(place);
+  }) as [Certificate, Certificate];
+  const server = createHttpsServer({ key: readFileSync(served.key), cert: readFileSync(served.cert) }, (_, response) =>
+    response.end("{}"),
+  );
+  const port = await listening(t, server);
+  const call = async (host: string, caFile: string | undefined) => {
+    const client = createOpenBaoClient({
+      address: `https://${host}:${port}`,
+      login: { token: "" },
+      caFile,
+      namespace: undefined,
+    });
+    try {
+      return await client.call({ method: "GET", path: "sys/health" });
+    } finally {
+      await client.close();
+    }
+  };
+  t.deepEqual(await call("localhost", served.cert), {});
+  for (const caFile of [other.cert, undefined]) {
+    await t.throwsAsync(call("localhost", caFile), { name: "OpenBaoFault", message: "certificate" });
+  }
+  await t.throwsAsync(call("127.0.0.1", served.cert), { name: "OpenBaoFault", message: "certificate" }, "another name");
+});
+
+test.serial("a BAO_CACERT without a certificate is refused, and not taken for nobody's", async (t) => {
+  const directory = makeTemporaryDirectory();
+  t.teardown(() => removeWithServers(directory));
+  const { key } = makeCertificate(directory);
+  const empty = join(directory, "empty.pem");
+  writeFileSync(empty, "");
+  for (const caFile of [key, empty, directory, join(directory, "none.pem")]) {
+    const access = { address: "https://localhost:1", login: { token: "" }, caFile, namespace: undefined };
+    const error = t.throws(() => createOpenBaoClient(access), { message: /^BAO_CACERT: the file / });
+    t.is((error as KeyrowError).code, "CONFIG_INVALID");
+  }
 });
 
 /** A server that answers every call with a status, its client, and what came. */

@@ -1,7 +1,9 @@
+import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { errors, Pool } from "undici";
 import { KeyrowError } from "../../errors.ts";
 import { readAtMost } from "../../read-at-most.ts";
+import { isAboutCertificate } from "../../unreachable.ts";
 import type { OpenBaoAccess } from "./access.ts";
 import { OpenBaoFault } from "./fault.ts";
 
@@ -111,7 +113,8 @@ function mayRetry({ kind, status = 0 }: OpenBaoFault): boolean {
 function faultOf(error: unknown, signal: AbortSignal): OpenBaoFault {
   if (error instanceof OpenBaoFault) return error;
   if (signal.aborted) return new OpenBaoFault("timeout");
-  return new OpenBaoFault(error instanceof errors.HTTPParserError ? "garbage" : "unreachable");
+  if (error instanceof errors.HTTPParserError) return new OpenBaoFault("garbage");
+  return new OpenBaoFault(isAboutCertificate(error) ? "certificate" : "unreachable");
 }
 
 function parse(text: string): Answer {
@@ -125,13 +128,22 @@ function parse(text: string): Answer {
 }
 
 function readAuthorities(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (error) {
-    const { code = "unknown error" } = error as NodeJS.ErrnoException;
-    throw new KeyrowError("CONFIG_INVALID", {
-      message: `BAO_CACERT: the file can't be read (${code}).`,
+  const invalid = (what: string) =>
+    new KeyrowError("CONFIG_INVALID", {
+      message: `BAO_CACERT: the file ${what}.`,
       hint: "Give the path of a PEM file that the server's user may read.",
     });
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    throw invalid(`can't be read (${(error as NodeJS.ErrnoException).code ?? "unknown error"})`);
   }
+  try {
+    // TLS takes a file without any for one that trusts nobody, without a word.
+    new X509Certificate(text);
+  } catch {
+    throw invalid("has no certificate in it");
+  }
+  return text;
 }
