@@ -1,11 +1,13 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
   readlinkSync,
+  realpathSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -360,6 +362,24 @@ openBaoTest("what is lost is told, and never made anew: it would open nothing", 
     t.false(existsSync(join(home, name)));
   }
 });
+
+for (const [name, mode] of [
+  [".", "700"],
+  ["seal.key", "600"],
+  ["credentials.json", "600"],
+]) {
+  openBaoTest(`what others may read stops the start, with the remedy: ${name}`, async (t) => {
+    const directory = directoryFor(t);
+    const home = join(directory, "openbao");
+    await prepareHome(home, transitKey);
+    const place = join(home, name ?? "");
+    chmodSync(place, statSync(place).mode | 0o044);
+    const error = await t.throwsAsync(start(t, directory), { code: "EMBEDDED_OPENBAO" });
+    t.true(error?.message.endsWith(" is open to other users."));
+    const { hint = "" } = error as { hint?: string };
+    t.true(hint.startsWith(`Run: chmod ${mode} `) && hint.endsWith(realpathSync(place)), hint);
+  });
+}
 
 openBaoTest("settings that name another key than it has stop the start, with the remedy", async (t) => {
   const directory = directoryFor(t);

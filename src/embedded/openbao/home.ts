@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
-import { readFile, rm } from "node:fs/promises";
+import { readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import type { TransitKey } from "../../cipher/openbao/access.ts";
@@ -61,6 +61,7 @@ export async function prepareHome(path: string, transitKey: TransitKey): Promise
       "Restore the whole directory from a backup: what it sealed can't be opened by a new one.",
     );
   }
+  await refuseOpen(path);
   const credentials = await readCredentials(path);
   checkKey(path, credentials.transitKey, transitKey);
   return { path, credentials, isFirst };
@@ -83,6 +84,15 @@ export async function readCredentials(path: string): Promise<Credentials> {
       `The file ${join(path, CREDENTIALS)} is damaged.`,
       "Restore it from a backup: OpenBao knows no others.",
     );
+  }
+}
+
+/** Whoever reads these has the keys. */
+async function refuseOpen(path: string): Promise<void> {
+  const places = [[path, "700"] as const, ...[SEAL_KEY, CREDENTIALS].map((name) => [join(path, name), "600"] as const)];
+  for (const [place, mode] of places) {
+    if ((await stat(place)).mode & 0o077)
+      throw fault(`${place} is open to other users.`, `Run: chmod ${mode} ${place}`);
   }
 }
 
