@@ -122,6 +122,8 @@ export function createTransit(parts: TransitParts): Transit {
     current: () =>
       guarded(async () => {
         const versions = await key.versions(performance.now() - FRESH_MS);
+        // What binds nothing seals nothing.
+        if (!versions.derived) throw new OpenBaoFault("unbound");
         return idOf(versions, versions.latest);
       }),
     check: () => guarded(() => probe(key, place)),

@@ -234,6 +234,12 @@ test.serial("a key that is made anew without derived seals nothing, also while a
   // The probe says what is wrong with it, and goes on refusing.
   await until(async () => log().some(({ msg }) => /binds no value/.test(String(msg))));
   t.not(transit.availability, "closed");
+  const another = observe(t, own.rootAccess, { mount: "transit", key: "anew" });
+  await t.throwsAsync(
+    another.transit.current(),
+    { code: "CIPHER_UNAVAILABLE" },
+    "nor is it named as the key that seals",
+  );
 });
 
 test.serial(
