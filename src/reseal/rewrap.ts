@@ -195,8 +195,10 @@ async function readLegacyKey(path: string): Promise<KeyObject> {
 async function readPrivateFile(path: string): Promise<string | undefined> {
   const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
-    const { mode } = await handle.stat();
-    return mode & 0o077 ? undefined : await handle.readFile("utf8");
+    const stats = await handle.stat();
+    // The rights of a directory are no remedy.
+    if (stats.mode & 0o077 && stats.isFile()) return undefined;
+    return await handle.readFile("utf8");
   } finally {
     await handle.close();
   }

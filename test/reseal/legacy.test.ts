@@ -1,5 +1,5 @@
 import { createCipheriv, createSecretKey, randomBytes, randomUUID } from "node:crypto";
-import { writeFileSync } from "node:fs";
+import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import ava, { type ExecutionContext } from "ava";
 import type { Bound, Cipher } from "../../src/cipher/cipher.ts";
@@ -233,6 +233,23 @@ openBaoTest("with a wrong legacy key, or that of the other form alone, they stay
   const rest = await keyrow(["rewrap", "--from-legacy", "--legacy-key-file", file(key.toString("hex"))], env);
   t.deepEqual([rest.stdout, rest.exitCode], ["moved  20 rows\n", 0]);
   t.deepEqual(await opened(db, await ringOf(t, it, bao), idsOf([...aes, ...vault])), valuesOf([...aes, ...vault]));
+});
+
+ava("what is no legacy key file is refused, and only a file's rights are asked to be changed", async (t) => {
+  const { env, file } = await stage(t);
+  const shared = file(randomBytes(32).toString("hex"));
+  chmodSync(shared, 0o640);
+  const cases: Array<[path: string, said: RegExp]> = [
+    [shared, /^error: the legacy key file .* is open to other users\nhint: Run: chmod 600 /],
+    [file("short"), /^error: the legacy key file .* holds no key of 32 bytes\nhint: /],
+    ["/", /^error: the legacy key file \/ can't be read \(EISDIR\)\nhint: check the path/],
+    ["/nonexistent", /^error: the legacy key file .* can't be read \(ENOENT\)\nhint: check the path/],
+  ];
+  for (const [path, said] of cases) {
+    const { stderr, stdout, exitCode } = await keyrow(["rewrap", "--from-legacy", "--legacy-key-file", path], env);
+    t.regex(stderr, said);
+    t.deepEqual([stdout, exitCode], ["", 1]);
+  }
 });
 
 openBaoTest("the server's own keys are never legacy keys, retired ones included", async (t) => {
