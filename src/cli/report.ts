@@ -17,6 +17,11 @@ const codesByError: Partial<Record<ErrorCode, number>> = {
   DATABASE_UNREACHABLE: exitCodes.unavailable,
 };
 
+// Where an error has no hint of its own: the server says of a token nothing but that it is not valid.
+const hints: Partial<Record<ErrorCode, string>> = {
+  UNAUTHENTICATED: "Run `keyrow login` again, or give KEYROW_TOKEN one that is.",
+};
+
 function exitCodeOf({ code, status }: KeyrowError): number {
   // One request too many may pass by itself; one that is too large, of the same code, never does.
   return status === 429 ? exitCodes.unavailable : (codesByError[code] ?? exitCodes.error);
@@ -57,7 +62,7 @@ interface Told {
 }
 
 async function toldOf(error: unknown): Promise<Told> {
-  if (error instanceof KeyrowError) return { error, details: [] };
+  if (error instanceof KeyrowError) return { error: hinted(error), details: [] };
   if (error instanceof CommanderError) return { error: usageOf(error), details: [] };
   const { wantsDetails } = await import("../config.ts");
   const hint = "Run it again with LOG_LEVEL=debug to see where.";
@@ -65,6 +70,11 @@ async function toldOf(error: unknown): Promise<Told> {
   return wantsDetails()
     ? { error: new KeyrowError("INTERNAL", { message }), details: details(error) }
     : { error: new KeyrowError("INTERNAL", { message, hint }), details: [] };
+}
+
+function hinted(error: KeyrowError): KeyrowError {
+  const { code, message, status, cause, hint = hints[code] } = error;
+  return hint === undefined ? error : new KeyrowError(code, { message, hint, status, cause });
 }
 
 function usageOf({ message: text, help = "keyrow --help" }: CommanderError & { help?: string }): KeyrowError {

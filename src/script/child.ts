@@ -20,7 +20,10 @@ export async function runWith(
 ): Promise<Ended> {
   for (const [name, value] of variables) {
     if (value.includes("\0")) {
-      throw new KeyrowError("VALIDATION", { message: `The value of ${name} holds NUL, which no environment can.` });
+      throw new KeyrowError("VALIDATION", {
+        message: `The value of ${name} holds NUL, which no environment can.`,
+        hint: "Leave it out by --only, and give it to the command in a file.",
+      });
     }
   }
   // Before there is a command to tell: it may be up before the next line runs, and a signal that nobody takes ends
@@ -39,10 +42,14 @@ export async function runWith(
     // When it ends is the command's own business.
     forceKillAfterDelay: false,
   });
-  const { exitCode, signal, code } = await child;
+  const { exitCode: ended, signal, code } = await child;
   for (const one of SIGNALS) process.off(one, tell);
   if (signal !== undefined) return { exitCode: 128 + constants.signals[signal as NodeJS.Signals] };
-  if (exitCode !== undefined) return { exitCode };
-  const error = new KeyrowError("USAGE", { message: `${command} can't be run (${code}).` });
-  return { exitCode: code === "ENOENT" ? 127 : 126, error };
+  if (ended !== undefined) return { exitCode: ended };
+  const exitCode = code === "ENOENT" ? 127 : 126;
+  const error = new KeyrowError("USAGE", {
+    message: `The command ${JSON.stringify(command)} can't be run (${code}).`,
+    hint: exitCode === 127 ? "Look at its name and at PATH." : "See that it is a file that you may execute.",
+  });
+  return { exitCode, error };
 }

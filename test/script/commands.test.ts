@@ -180,7 +180,13 @@ test("one request too many ends with 5, and one that is too large with 1", async
 
 const ends: Array<[title: string, args: string[], env: Record<string, string>, exitCode: number, stderr: RegExp]> = [
   ["a credential that is not there", ["get", "p/none"], {}, 3, /^error: p\/none: there is no such credential.*\n$/],
-  ["a token that is not taken", ["list"], { KEYROW_TOKEN: "nonsense" }, 4, /^error: a valid token is required\n$/],
+  [
+    "a token that is not taken",
+    ["list"],
+    { KEYROW_TOKEN: "nonsense" },
+    4,
+    /^error: a valid token is required\nhint: run `keyrow login` again, or give KEYROW_TOKEN one that is\n$/,
+  ],
   ["no token", ["list"], { KEYROW_TOKEN: "" }, 4, /^error: there is no token .*\nhint: set KEYROW_TOKEN/],
   [
     "no server",
@@ -232,7 +238,16 @@ test("where --json is given an error is JSON, whatever it is, in one line that s
   const { as } = await somebody();
   for (const [args, env, exitCode, error] of [
     [["get", "p/none", "--json"], {}, 3, { code: "NOT_FOUND" }],
-    [["list", "--json"], { KEYROW_TOKEN: "x" }, 4, { code: "UNAUTHENTICATED", message: "A valid token is required." }],
+    [
+      ["list", "--json"],
+      { KEYROW_TOKEN: "x" },
+      4,
+      {
+        code: "UNAUTHENTICATED",
+        message: "A valid token is required.",
+        hint: "Run `keyrow login` again, or give KEYROW_TOKEN one that is.",
+      },
+    ],
     [["list", "--json"], { KEYROW_URL: "http://127.0.0.1:1" }, 5, { code: "SERVER_UNREACHABLE" }],
     [["get", "p\u202e", "--json"], {}, 2, { code: "USAGE" }],
     [["list", "--jsno", "--json"], {}, 2, { code: "USAGE", hint: "Did you mean --json?" }],

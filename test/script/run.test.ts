@@ -42,7 +42,7 @@ test("run gives a command the chosen credentials, and not the token that fetched
   const lines = stdout
     .trim()
     .split("\n")
-    .filter((line) => !line.startsWith("_="));
+    .filter((line) => !/^(_|KEYROW_TRANSIT_TIMEOUT)=/.test(line));
   t.deepEqual(lines, [
     "GITHUB_DEPLOY=v:github/deploy",
     "GITHUB_READ_ONLY=v:github/read-only",
@@ -223,7 +223,11 @@ test("run --json tells an error as JSON, and leaves the command's own arguments 
     3,
   ]);
   t.deepEqual(await told("--json", "--only", "p/*", "--", "./no-such-command"), [
-    { code: "USAGE", message: "./no-such-command can't be run (ENOENT)." },
+    {
+      code: "USAGE",
+      message: 'The command "./no-such-command" can\'t be run (ENOENT).',
+      hint: "Look at its name and at PATH.",
+    },
     127,
   ]);
   t.like((await told("--only", "p", "--json", ...started))[0], { code: "USAGE" });
