@@ -32,6 +32,7 @@ export const catalogue = {
   KEY_MISSING: { status: 500, message: "Some rows are sealed under a key that is not in the key ring." },
   KEY_NEEDED: { status: 500, message: "Rows need this key." },
   TRANSIT_UNBOUND: { status: 500, message: "The Transit key binds no value to its row." },
+  TRANSIT_CONVERGENT: { status: 500, message: "The Transit key seals what is the same to the same text." },
   DATA_DIRECTORY: { status: 500, message: "The data directory can't be used." },
   DATA_DIRECTORY_BUSY: { status: 500, message: "Another process holds the data directory." },
   PORT_TAKEN: { status: 500, message: "The port is taken." },

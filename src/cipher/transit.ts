@@ -39,7 +39,7 @@ const TIMEOUTS = 1.2;
 
 /**
  * The cipher of one derived key of OpenBao's Transit; stored as `vault:vN:base64`. Where OpenBao does not answer, calls
- * fail at once until a probe finds it back; what may not run is a key that binds nothing, which `check` refuses.
+ * fail at once until a probe finds it back; what may not run is an unfit key, which `check` refuses.
  */
 export function createTransit(parts: TransitParts): Transit {
   const { place, log } = parts;
@@ -122,8 +122,8 @@ export function createTransit(parts: TransitParts): Transit {
     current: () =>
       guarded(async () => {
         const versions = await key.versions(performance.now() - FRESH_MS);
-        // What binds nothing seals nothing.
-        if (!versions.derived) throw new OpenBaoFault("unbound");
+        // Nothing is sealed under it.
+        if (versions.unfit) throw new OpenBaoFault(versions.unfit);
         return idOf(versions, versions.latest);
       }),
     check: () => guarded(() => probe(key, place)),

@@ -218,6 +218,31 @@ test.serial("a key that is not derived is refused, for it binds nothing", async 
   t.regex((error as KeyrowError).hint ?? "", /derived=true/);
 });
 
+test.serial("keys of other kinds are refused as well, and one that is not there is told as that", async (t) => {
+  const own = await startOpenBao(t);
+  const make = (key: string, body: object) => own.root({ method: "POST", path: `transit/keys/${key}`, body });
+  await make("convergent", { type: "aes256-gcm96", derived: true, convergent_encryption: true });
+  await make("pair", { type: "rsa-2048" });
+  for (const [key, code, hint] of [
+    ["convergent", "TRANSIT_CONVERGENT", /without convergent_encryption/],
+    ["pair", "TRANSIT_UNBOUND", /derived=true/],
+  ] as const) {
+    const { transit } = observe(t, own.rootAccess, { mount: "transit", key });
+    const error = (await t.throwsAsync(transit.check())) as KeyrowError;
+    t.is(error.code, code);
+    t.regex(error.hint ?? "", hint);
+    await t.throwsAsync(sealOne(transit, userContext(), "value"), { name: "KeyrowError" });
+  }
+  for (const place of [
+    { mount: "transit", key: "none" },
+    { mount: "elsewhere", key: "keyrow" },
+  ]) {
+    const { transit, log } = observe(t, own.rootAccess, place);
+    t.is(((await t.throwsAsync(transit.check())) as KeyrowError).code, "CIPHER_UNAVAILABLE");
+    t.like(log()[0], { msg: "OpenBao is away", reason: "no-key", status: 404 });
+  }
+});
+
 test.serial("a key that is made anew without derived seals nothing, also while a server runs", async (t) => {
   const own = await startOpenBao(t);
   const path = "transit/keys/anew";

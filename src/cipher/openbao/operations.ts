@@ -4,7 +4,7 @@ import { type Context, encodeContext } from "../context.ts";
 import { encodeValue } from "../local.ts";
 import type { TransitKey } from "./access.ts";
 import type { BatchItem, BatchResult } from "./batch.ts";
-import { OpenBaoFault } from "./fault.ts";
+import { OpenBaoFault, type UnfitKind } from "./fault.ts";
 import { checked, openedValue, parse, rewrapped } from "./stored.ts";
 import type { UsableKey } from "./transit-key.ts";
 import { type Versions, versionOf } from "./versions.ts";
@@ -97,7 +97,7 @@ function statesIn(versions: Versions, place: TransitKey, items: readonly Bound[]
  */
 async function named(key: UsableKey, ciphertexts: readonly string[]): Promise<Sealed[]> {
   const versions = await key.versions(performance.now());
-  if (!versions.derived) throw new OpenBaoFault("unbound");
+  if (versions.unfit) throw new OpenBaoFault(versions.unfit);
   return ciphertexts.map((encrypted) => ({ encrypted, keyId: idOf(versions, parse(encrypted)?.version ?? 0) }));
 }
 
@@ -113,8 +113,8 @@ export function idOf(versions: Versions, version: number): string {
  * twice it has two forms, or whoever reads the database would see which values are the same.
  */
 export async function probe(key: UsableKey, place: TransitKey): Promise<void> {
-  const { derived } = await key.versions(performance.now());
-  if (!derived) throw unbound(place);
+  const { unfit } = await key.versions(performance.now());
+  if (unfit) throw unfitKey(place, unfit);
   const here: Plain = { context: ["keyrow", "check"], value: "a value to try this key with" };
   const [one, other] = (await seal(key, [here, here])) as [Sealed, Sealed];
   if (one.encrypted === other.encrypted) throw new OpenBaoFault("garbage");
@@ -124,13 +124,19 @@ export async function probe(key: UsableKey, place: TransitKey): Promise<void> {
   ]);
   if (openedValue(opened?.plaintext) !== here.value) throw new OpenBaoFault("garbage");
   if (elsewhere?.error !== undefined) return;
-  throw unbound(place);
+  throw unfitKey(place, "unbound");
 }
 
-function unbound({ mount, key }: TransitKey): KeyrowError {
-  return new KeyrowError("TRANSIT_UNBOUND", {
-    message: `The Transit key ${mount}/${key} binds no value to its row: what it seals opens anywhere.`,
-    hint: "Make a key with derived=true, and name it by KEYROW_TRANSIT_KEY.",
+function unfitKey({ mount, key }: TransitKey, why: UnfitKind): KeyrowError {
+  if (why === "unbound") {
+    return new KeyrowError("TRANSIT_UNBOUND", {
+      message: `The Transit key ${mount}/${key} binds no value to its row: what it seals opens anywhere.`,
+      hint: "Make a key with derived=true, and name it by KEYROW_TRANSIT_KEY.",
+    });
+  }
+  return new KeyrowError("TRANSIT_CONVERGENT", {
+    message: `The Transit key ${mount}/${key} seals what is the same to the same text.`,
+    hint: "Make a key without convergent_encryption, and name it by KEYROW_TRANSIT_KEY.",
   });
 }
 

@@ -79,6 +79,10 @@ export function createUsableKey({ client, tokens, place, onCall }: TransitKeyPar
         known = { versions, since };
         return versions;
       })
+      .catch((error: unknown) => {
+        // So that a mistyped name is told from an OpenBao that is away.
+        throw error instanceof OpenBaoFault && error.status === 404 ? new OpenBaoFault("no-key", 404) : error;
+      })
       .finally(() => {
         asking = undefined;
       });

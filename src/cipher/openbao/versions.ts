@@ -1,24 +1,26 @@
 import { z } from "zod";
 import type { KeyState } from "../cipher.ts";
 import type { TransitKey } from "./access.ts";
-import { OpenBaoFault } from "./fault.ts";
+import { OpenBaoFault, type UnfitKind } from "./fault.ts";
 
 // The last that a date in four digits has: what comes later is no answer.
 const LAST_SECOND = 253_402_300_799;
 
 const answer = z.object({
   derived: z.boolean(),
+  convergent_encryption: z.boolean().optional(),
   latest_version: z.number().int().positive(),
   min_decryption_version: z.number().int().nonnegative(),
-  // Of a symmetric key: when each version was made, in seconds since 1970. Retired ones are left out.
-  keys: z.record(z.string(), z.number().int().positive().max(LAST_SECOND)),
+  // When each version was made, in seconds since 1970; retired ones are left out. Of a key pair, which is never derived,
+  // more is told.
+  keys: z.record(z.string(), z.union([z.number().int().positive().max(LAST_SECOND), z.object({})])),
 });
 
 /** The versions of a Transit key, as OpenBao tells them. */
 export interface Versions {
   readonly latest: number;
-  /** Whether it binds what it seals to a context; where not, it ignores that without a word. */
-  readonly derived: boolean;
+  /** Why nothing is sealed under it: where it is not derived it ignores a context without a word. */
+  readonly unfit: UnfitKind | undefined;
   /** The id of a version; undefined where there is none, or it is retired. */
   idOf(version: number): string | undefined;
   state(keyId: string): KeyState;
@@ -28,15 +30,17 @@ export interface Versions {
 export function readVersions(place: TransitKey, data: unknown): Versions {
   const result = answer.safeParse(data);
   if (!result.success) throw new OpenBaoFault("garbage");
-  const { derived, latest_version: latest, min_decryption_version: oldest, keys } = result.data;
+  const { derived, convergent_encryption, latest_version: latest, min_decryption_version: oldest, keys } = result.data;
   // Made once: they are asked for with every value.
   const ids = new Map(
-    Object.entries(keys).map(([version, made]) => [Number(version), keyIdOf(place, Number(version), made)]),
+    Object.entries(keys).flatMap(([version, made]) =>
+      typeof made === "number" ? [[Number(version), keyIdOf(place, Number(version), made)]] : [],
+    ),
   );
   const idOf = (version: number) => ids.get(version);
   return {
     latest,
-    derived,
+    unfit: derived ? (convergent_encryption ? "convergent" : undefined) : "unbound",
     idOf,
     state(keyId) {
       const version = versionOf(place, keyId);
