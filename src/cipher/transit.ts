@@ -34,6 +34,7 @@ const FRESH_MS = 10_000;
 // seconds.
 const ALLOWED_MS = 50;
 const MOST_ALLOWED_MS = 500;
+const RARELY_MS = 60_000;
 // How long anybody waits for what is slow, in timeouts of a call: several in a row, each of them just in time, are too late.
 const TIMEOUTS = 1.2;
 
@@ -46,6 +47,7 @@ export function createTransit(parts: TransitParts): Transit {
   const key = createUsableKey(parts);
   const patienceMs = TIMEOUTS * parts.client.timeoutMs;
   const tell = createTeller(log);
+  const rarely = createRareTeller(log);
   const breaker = createBreaker({
     probe: () => probe(key, place),
     onChange(state, reason) {
@@ -97,8 +99,8 @@ export function createTransit(parts: TransitParts): Transit {
     const refused = items.filter((_, index) => answers[index] instanceof KeyrowError);
     const count = (state: KeyState) => refused.filter(({ keyId }) => key.known?.state(keyId) === state).length;
     const [waiting, replaced] = [count("too-new"), count("replaced")];
-    if (waiting > 0) log.warn({ values: waiting }, "values wait for a newer state of OpenBao's key; none is lost");
-    if (replaced > 0) log.error({ values: replaced }, "values don't open: OpenBao's key of this name was made anew");
+    if (waiting > 0) rarely("warn", waiting, "values wait for a newer state of OpenBao's key; none is lost");
+    if (replaced > 0) rarely("error", replaced, "values don't open: OpenBao's key of this name was made anew");
     return answers;
   }
 
@@ -155,6 +157,17 @@ async function inTime<T>(work: Promise<T>, ms: number): Promise<T> {
     work.catch(() => undefined);
     clearTimeout(timer);
   }
+}
+
+/** One line a minute of what lasts until somebody mends it, however many requests meet it; the others are for debugging. */
+function createRareTeller(log: Log): (level: "warn" | "error", values: number, message: string) => void {
+  const told = new Map<string, number>();
+  return (level, values, message) => {
+    const now = performance.now();
+    const isNews = now - (told.get(message) ?? Number.NEGATIVE_INFINITY) >= RARELY_MS;
+    if (isNews) told.set(message, now);
+    log[isNews ? level : "debug"]({ values }, message);
+  };
 }
 
 /** One line when OpenBao goes and one when it is back; the probes between them are no news. */
