@@ -1,9 +1,9 @@
 --! Previous: sha1:e21f6f8d8a2b6be0b6d4adc00d7fc5d2a58ed449
---! Hash: sha1:7bca813b6d83e0b84da2b14b7cb6a2e158420bde
+--! Hash: sha1:e4f85be3c2a23a023ede065bf84fef2387302767
 --! Message: tokens that stay in sight
 
 --! split: 1-current.sql
--- Tokens that are good stay in sight, and can be revoked, however many were.
+-- Tokens that are good stay in sight, and can be revoked, however many were: a list begins with them, and has room for all.
 --! Included functions/tokens.sql
 -- The life of tokens that Keyrow makes. keyrow_reveal alone reads and writes their table, for the asking user alone; a
 -- token with limits sees and revokes itself and what was made with it.
@@ -29,9 +29,10 @@ comment on function keyrow.token_limits(uuid) is
   'The limits of a token that Keyrow made and of all its ancestors; null where one of them was revoked or has ended, or it is not the asking user''s.';
 grant execute on function keyrow.token_limits(uuid) to keyrow_user;
 
--- Those that are good first: whoever has stolen a token must not put it out of sight by making and revoking others.
+-- Those that are good first, and few enough for an answer to have room for their limits: whoever has stolen a token must
+-- not put it out of sight by making and revoking others.
 create or replace function keyrow.visible_tokens() returns setof keyrow.tokens
-language plpgsql stable rows 1000 security definer set search_path = pg_catalog, pg_temp
+language plpgsql stable rows 200 security definer set search_path = pg_catalog, pg_temp
 as $function$
 declare
   -- Raises where the asking token was revoked.
@@ -43,7 +44,7 @@ begin
   if asking_limits is null then
     return query
       select t.* from keyrow.tokens t where t.expires_at > now()
-      order by t.revoked_at is null desc, t.created_at desc, t.id desc limit 1000;
+      order by t.revoked_at is null desc, t.created_at desc, t.id desc limit 200;
     return;
   end if;
   return query
@@ -54,11 +55,11 @@ begin
       select t.* from keyrow.tokens t join visible on t.parent_id = visible.id
     )
     select v.* from visible v where v.expires_at > now()
-    order by v.revoked_at is null desc, v.created_at desc, v.id desc limit 1000;
+    order by v.revoked_at is null desc, v.created_at desc, v.id desc limit 200;
 end
 $function$;
 comment on function keyrow.visible_tokens() is
-  'The tokens that Keyrow made for the asking user and that have not ended, to a limited token itself and those made with it: 1000 at most, first those that were not revoked, of each kind the latest.';
+  'The tokens that Keyrow made for the asking user and that have not ended, to a limited token itself and those made with it: 200 at most, first those that were not revoked, of each kind the latest.';
 grant execute on function keyrow.visible_tokens() to keyrow_user;
 
 create or replace function keyrow.create_token(name text, limits jsonb, expires_at timestamptz)
@@ -87,6 +88,11 @@ begin
   if cardinality(parents) > 1 or jsonb_array_length(coalesce(all_limits, '[]')) > 8 then
     raise exception 'tokens are made of tokens no further'
       using errcode = 'program_limit_exceeded', constraint = 'tokens_line';
+  end if;
+  -- A list shows the limits of a hundred.
+  if octet_length((coalesce(all_limits, '[]') || create_token.limits)::text) > 65536 then
+    raise exception 'the limits of a token, with those of what it is made with, may have 65536 bytes'
+      using errcode = 'program_limit_exceeded', constraint = 'tokens_limits_size';
   end if;
   -- One after the other, so that two at once don't both find room for the last.
   perform pg_advisory_xact_lock(hashtextextended('keyrow.tokens ' || asking, 0));
