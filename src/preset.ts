@@ -1,11 +1,14 @@
 // An import of nothing is left out of declarations, and whoever takes them needs PostGraphile's global types.
 /// <reference types="postgraphile" preserve="true" />
+import { defaultMaskError } from "postgraphile/grafserv";
+import { GraphQLError } from "postgraphile/graphql";
 import type { EncryptedColumnsOptions } from "../plugins/encrypted-columns/options.ts";
 import { EncryptedColumnsPlugin } from "../plugins/encrypted-columns.ts";
 import type { Cipher } from "./cipher/cipher.ts";
 import { readKeyFile } from "./cipher/keyfile.ts";
 import { createKeyring } from "./cipher/keyring.ts";
 import { createLocalCipher } from "./cipher/local.ts";
+import { KeyrowError } from "./errors.ts";
 import { MAX_VALUE_BYTES } from "./limits.ts";
 import { maskValue } from "./mask.ts";
 
@@ -38,4 +41,13 @@ export function encryptedColumnsPreset(options: PresetOptions): GraphileConfig.P
 /** The cipher of a key file, as `keyrow keys rotate` keeps one. Throws KEY_FILE_INVALID. */
 export async function keyFileCipher(path: string): Promise<Cipher> {
   return createKeyring((await readKeyFile(path)).map(createLocalCipher));
+}
+
+/** For `grafserv.maskError`: tells Keyrow's errors by their code and hint; of all others PostGraphile's own says nothing. */
+export function maskError(error: GraphQLError): GraphQLError {
+  const { originalError: original, nodes = null, source = null, positions = null, path = null } = error;
+  if (!(original instanceof KeyrowError) || original.code === "INTERNAL") return defaultMaskError(error);
+  const { message, code, hint } = original;
+  const extensions = { code, ...(hint !== undefined && { hint }) };
+  return new GraphQLError(message, { nodes, source, positions, path, originalError: original, extensions });
 }

@@ -257,13 +257,25 @@ test("the preset gives somebody's own PostGraphile an encrypted column: sealed, 
   writeFileSync(join(packed.application, "pgl.mjs"), block("../docs/package.md", "js"));
   writeFileSync(
     join(packed.application, "server.mjs"),
-    `import { grafast } from "postgraphile/grafast";
+    `import { createServer } from "node:http";
+    import { grafserv } from "postgraphile/grafserv/node";
     import { pgl } from "./pgl.mjs";
-    const schema = await pgl.getSchema();
-    const ask = (source) => grafast({ schema, source, resolvedPreset: pgl.getResolvedPreset(), requestContext: { userId: ${JSON.stringify(owner)} } });
-    const made = await ask('mutation { createAccount(input: { account: { label: "l", iban: "DE02120300000000202051" } }) { account { ibanHint } } }');
-    const read = await ask("{ allAccounts { nodes { label iban } } }");
-    process.stdout.write(JSON.stringify([made, read]));
+    const handle = pgl.createServ(grafserv).createHandler();
+    const server = createServer((request, response) => {
+      request.userId = ${JSON.stringify(owner)};
+      handle(request, response);
+    });
+    await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const address = "http://127.0.0.1:" + server.address().port + "/graphql";
+    const create = "mutation ($iban: String!) { createAccount(input: { account: { label: \\"l\\", iban: $iban } }) { account { ibanHint } } }";
+    const read = "{ allAccounts { nodes { label iban } } }";
+    const answers = [];
+    for (const [query, iban] of [[create, "DE02120300000000202051"], [read], [create, "x".repeat(65_537)], [create, "again"]]) {
+      const body = JSON.stringify({ query, variables: { iban } });
+      const answer = await fetch(address, { method: "POST", headers: { "content-type": "application/json" }, body });
+      answers.push(await answer.json());
+    }
+    process.stdout.write(JSON.stringify(answers));
     process.exit();`,
   );
   const env = {
@@ -271,10 +283,13 @@ test("the preset gives somebody's own PostGraphile an encrypted column: sealed, 
     KEYROW_KEY_FILE: keyFile,
     GRAPHILE_ENV: "production",
   };
-  const { stdout } = await execa(process.execPath, ["server.mjs"], options(env));
-  const [made, read] = JSON.parse(stdout);
+  const { stdout, stderr } = await execa(process.execPath, ["server.mjs"], options(env));
+  const [made, read, large, again] = JSON.parse(stdout);
   t.deepEqual(made.data, { createAccount: { account: { ibanHint: "*****2051" } } });
   t.deepEqual(read.data, { allAccounts: { nodes: [{ label: "l", iban: "DE02120300000000202051" }] } });
+  t.is(large.errors[0].extensions.code, "LIMIT_EXCEEDED");
+  t.regex(again.errors[0].message, /^An error occurred/);
+  t.notRegex(stderr, /DE02|again/);
   const { rows } = await superuser.query(
     "select iban_sealed, (select count(*)::int from bank.reveals) as n from bank.accounts",
   );
