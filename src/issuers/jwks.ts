@@ -135,15 +135,21 @@ async function boundedFetch(address: string, init: RequestInit): Promise<Respons
     throw new Error("not a set of keys");
   }
   // One that is never taken must not be a second that fits.
-  return Response.json({ keys: keys.filter(isTaken) });
+  return Response.json({ keys: keys.filter(isTaken).map(forVerifying) });
 }
 
 function isTaken(key: JsonWebKey): boolean {
   try {
-    return verifyingKey(createPublicKey({ key, format: "jwk" })) !== undefined;
+    // A private key that is shown signs for everybody.
+    return key.d === undefined && verifyingKey(createPublicKey({ key, format: "jwk" })) !== undefined;
   } catch {
     return false;
   }
+}
+
+/** Without what else its pair is for: WebCrypto takes no public key that may sign as well. */
+function forVerifying(key: JsonWebKey): JsonWebKey {
+  return Array.isArray(key.key_ops) && key.key_ops.includes("verify") ? { ...key, key_ops: ["verify"] } : key;
 }
 
 function isObject(value: unknown): boolean {

@@ -184,6 +184,12 @@ const found: Array<[title: string, keys: Jwks, header: { alg: string; kid?: stri
     ],
     { alg: "RS256" },
   ],
+  ["the one that may verify and sign", [{ ...rsa.jwk, key_ops: ["sign", "verify"] }], { alg: "RS256", kid: "r1" }],
+  [
+    "the one that is not private",
+    [{ ...other.privateKey.export({ format: "jwk" }), kid: "r2" }, rsa.jwk],
+    { alg: "RS256" },
+  ],
   ["the one that is strong enough", [small, exponent3, { kty: "RSA", n: "!", e: "AQAB" }, rsa.jwk], { alg: "RS256" }],
   ["the one for the algorithm", [{ ...other.jwk, alg: "RS512" }, rsa.jwk], { alg: "RS256" }],
   [
