@@ -71,6 +71,11 @@ export const ExposedTablesPlugin: GraphileConfig.Plugin = {
           return columns === "all" || columns?.includes(column) ? behavior : [behavior, "-*"];
         },
       },
+      pgResourceUnique: {
+        override(behavior, [{ codec }, { attributes }], build) {
+          return exposes(build.options, codec.extensions?.pg, attributes) ? behavior : [behavior, "-*"];
+        },
+      },
       pgCodecRelation: {
         override(behavior, relation, build) {
           const { localCodec, localAttributes, remoteResource, remoteAttributes } = relation;
@@ -123,7 +128,7 @@ function collect(codec: PgCodec | null | undefined, into: Set<PgCodec>): void {
   for (const part of [codec.arrayOfCodec, codec.domainOfCodec, codec.rangeOfCodec]) collect(part, into);
 }
 
-/** Whether all of these columns are exposed: a relation tells of those that it goes by. */
+/** Whether all of these columns are exposed: a relation or a lookup tells of those that it goes by. */
 function exposes(
   options: GraphileBuild.SchemaOptions,
   table: { schemaName: string; name: string } | undefined,

@@ -260,6 +260,9 @@ test("what an application adds to public is not exposed, whatever is granted on 
       alter table public.users add column intruding_home uuid references public.workspaces (id);
       alter table public.workspace_members add column intruding_host uuid references public.users (id);
       create unique index intruding_unique on public.workspaces (intruding_bill);
+      alter table public.users add unique (intruding_phone), add unique (id, intruding_phone);
+      alter table public.workspace_members add column intruding_id int unique, drop constraint workspace_members_pkey,
+        add primary key (intruding_id), add unique (workspace_id, user_id);
       comment on table public.intruders is E'@name intruders\\n@behavior +*';
       grant all on all tables in schema public to keyrow_user;
       grant execute on all functions in schema public to keyrow_user;
