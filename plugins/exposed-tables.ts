@@ -1,5 +1,6 @@
 import type {} from "postgraphile";
 import type { PgCodec, PgCodecWithAttributes } from "postgraphile/@dataplan/pg";
+import type { PgClass } from "postgraphile/graphile-build-pg/pg-introspection";
 import { version } from "../src/version.ts";
 
 declare global {
@@ -45,6 +46,29 @@ export const ExposedTablesPlugin: GraphileConfig.Plugin = {
       },
       scalarCodecTypeName(previous, _preset, codec) {
         return (previous?.(codec) ?? codec.name).replace(/_$/, "");
+      },
+    },
+  },
+  gather: {
+    hooks: {
+      // Smart tags in an application's comments are for a PostGraphile of its own: `@name`, say, or `@enum`.
+      pgIntrospection_introspection: {
+        before: ["PgFakeConstraintsPlugin", "PgEnumTablesPlugin", "PgRemoveExtensionResourcesPlugin"],
+        callback({ resolvedPreset: { schema } }, { introspection }) {
+          const own = (table: PgClass | undefined) =>
+            table !== undefined &&
+            exposedColumns(schema ?? {}, { schemaName: table.getNamespace()?.nspname ?? "", name: table.relname }) ===
+              "all";
+          const { classes, attributes, constraints, types, procs, namespaces } = introspection;
+          for (const one of [
+            ...classes.filter((table) => !own(table)),
+            ...[...attributes, ...constraints].filter((part) => !own(part.getClass())),
+            ...[...types, ...procs, ...namespaces],
+          ]) {
+            const { tags } = one.getTagsAndDescription();
+            for (const tag of Object.keys(tags)) delete tags[tag];
+          }
+        },
       },
     },
   },

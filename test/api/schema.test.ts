@@ -237,6 +237,24 @@ test("types and tables of an application's may have any name, if no column of th
   }
 });
 
+test("smart tags in an application's comments are not for this API", async (t) => {
+  const adopted = await createTestDatabase();
+  try {
+    await adopted.pool("postgres").query(`
+      create table public.kinds (kind text primary key, label text);
+      comment on table public.kinds is '@enum';
+      comment on table public.users is E'@name people\\n@behavior -*\\nA person with credentials.';
+      comment on column public.users.name is E'@name fullName\\nWhat the person is called.';
+      comment on table public.workspaces is E'@foreignKey (name) references public.users (name)\\nA team that shares credentials.';
+      comment on constraint workspace_members_user_id_fkey on public.workspace_members is '@fieldName person';
+      comment on type public."WorkspaceMemberRole" is
+        E'@name Rank\\nWhat a member may do in a workspace: owners and admins manage its credentials.'`);
+    t.is(print(await schemaOf(adopted)), print(schema));
+  } finally {
+    await adopted.drop();
+  }
+});
+
 test("what an application adds to public is not exposed, whatever is granted on it", async (t) => {
   const busy = await createTestDatabase();
   try {
