@@ -36,7 +36,8 @@ function unsecured({ name, ordinary, rowSecurity }: Table): Finding[] {
       name: `security.${name}`,
       severity: "in the way",
       what: `keyrow_user may read public.${name}, which has no row level security: everybody with a token sees all its rows, and limits of tokens don't hold there.`,
-      remedy: "its owner enables it, with policies for all who use the table, or revokes select on it from keyrow_user",
+      remedy:
+        "its owner enables it, with policies for all who use the table, or revokes select on it from keyrow_user, and from public where everybody has it",
     },
   ];
 }

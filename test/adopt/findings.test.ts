@@ -364,6 +364,11 @@ const cases: Record<string, Case> = {
     found: { "security.users": "in the way", "limits.users": "note" },
     says: /public\.users, which has no row level security: everybody with a token sees all its rows/,
   },
+  "a table that everybody may read, whoever they are": {
+    cause: "grant select on users to public; alter table users disable row level security",
+    found: { "security.users": "in the way", "limits.users": "note" },
+    says: /or revokes select on it from keyrow_user, and from public where everybody has it/,
+  },
   "a restrictive policy on members": {
     cause: "create policy mine on workspace_members as restrictive using (user_id = current_user_id())",
     found: { "policy.workspace_members.restrictive": "note" },
