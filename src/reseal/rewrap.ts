@@ -51,6 +51,9 @@ export interface RewrapResult {
 // How long OpenBao may be away in between: a raft of one takes ten seconds to restart, and is asked every five.
 const AWAY_MS = 30_000;
 
+// How long a rewrap that was stopped asks what is left.
+const STOPPING_MS = 500;
+
 /** Rows at once: as many as one call to OpenBao takes. */
 export const BATCH = 200;
 
@@ -86,7 +89,9 @@ export function rewrap(config: Config, options: RewrapOptions): Promise<RewrapRe
         }),
       );
       // Somebody may have rotated it meanwhile: then what was moved before that has to be moved once more.
-      newest = await target.cipher.current().catch(() => newest);
+      const asked = target.cipher.current().catch(() => newest);
+      // Whoever stopped it does not wait for an OpenBao that says nothing.
+      newest = await (options.signal.aborted ? Promise.race([asked, sleep(STOPPING_MS, newest)]) : asked);
       const after = [...(await countByKey(pool))];
       const rowsOf = (chosen: (keyId: string) => boolean) =>
         after.reduce((sum, [keyId, rows]) => (chosen(keyId) ? sum + rows : sum), 0);

@@ -97,7 +97,7 @@ export async function run(parts: RunParts): Promise<Progress> {
       }
       while (ahead.length > 0 && !parts.signal?.aborted) await writeNext();
     } finally {
-      // Nothing goes on behind whoever is told that it ended.
+      // Nothing but the last answer of a cipher comes behind whoever is told that it ended.
       await Promise.allSettled(ahead.map(({ resealed }) => resealed));
     }
     return skipped;
@@ -143,7 +143,7 @@ export async function run(parts: RunParts): Promise<Progress> {
   async function resealPatiently(items: readonly Bound[]): Promise<Resealed[]> {
     for (let vain = 1; ; vain += 1) {
       try {
-        return await reseal(items, parts.opener, parts.target);
+        return await unlessStopped(reseal(items, parts.opener, parts.target), parts.signal);
       } catch (error) {
         const away = error instanceof KeyrowError && error.code === "CIPHER_UNAVAILABLE";
         const again = away && vain < MOST_VAIN && (await parts.whenAway?.());
@@ -152,6 +152,22 @@ export async function run(parts: RunParts): Promise<Progress> {
         if (!again) throw error;
       }
     }
+  }
+}
+
+/** What work gives; nothing as soon as it is told to stop, for a cipher may be silent for long, and has nothing to undo. */
+async function unlessStopped<T>(work: Promise<T[]>, signal: AbortSignal | undefined): Promise<T[]> {
+  if (signal === undefined) return work;
+  const ended = new AbortController();
+  const stopped = new Promise<T[]>((resolve) => {
+    signal.addEventListener("abort", () => resolve([]), { once: true, signal: ended.signal });
+    if (signal.aborted) resolve([]);
+  });
+  try {
+    return await Promise.race([work, stopped]);
+  } finally {
+    ended.abort();
+    work.catch(() => undefined);
   }
 }
 

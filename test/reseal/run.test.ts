@@ -463,6 +463,39 @@ test("rows are found by index, however many there are", async (t) => {
   t.notRegex(plans[1] ?? "", /Seq Scan/);
 });
 
+test("who stops it does not wait for a cipher that says nothing", async (t) => {
+  const db = await worker(t, database);
+  const { from, to, ring, fromId } = keys();
+  const ids = (await store(database, db, from, await makeOwner(database), 3)).map(({ id }) => id);
+  const before = await rowsOf(db.pool, ids);
+  const stop = new AbortController();
+  let answer: (() => void) | undefined;
+  const silent: Cipher = {
+    ...to,
+    async seal(items) {
+      const answered = new Promise<void>((resolve) => {
+        answer = resolve;
+      });
+      stop.abort();
+      await answered;
+      return to.seal(items);
+    },
+  };
+  const target = { cipher: silent, transit: undefined };
+  const { moved, failed } = await run({
+    ...db,
+    opener: ring,
+    target,
+    from: [fromId],
+    batch: 2,
+    signal: stop.signal,
+  });
+  t.deepEqual([moved, failed.size], [0, 0]);
+  answer?.();
+  await nextTurn();
+  t.deepEqual(await rowsOf(db.pool, ids), before, "nor is what it says later written");
+});
+
 test("a rate is kept", async (t) => {
   const db = await worker(t, database);
   const { from, to, ring, fromId } = keys();
