@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { checkEmbedded } from "./admin-database.ts";
 import { readKeyFile } from "./cipher/keyfile.ts";
 import type { OpenBaoAccess, TransitKey } from "./cipher/openbao/access.ts";
+import { type FaultKind, OpenBaoFault } from "./cipher/openbao/fault.ts";
 import type { Config } from "./config.ts";
 import { OPENBAO } from "./embedded/openbao/home.ts";
 import { lastOpenBao, type OpenBaoCoordinates } from "./embedded/openbao/server.ts";
@@ -50,15 +51,34 @@ export async function withCommandRing<T>(
   return withRing(config, !config.keyFile.mayCreate, given, work);
 }
 
+// Of an OpenBao that BAO_ADDR names: what is wrong with it, and the remedy, where the fault tells.
+const reasons: Readonly<Partial<Record<FaultKind, readonly [what: string, remedy: string]>>> = {
+  certificate: [
+    "has a certificate that does not fit",
+    "Check BAO_CACERT and the host in BAO_ADDR, and how long the certificate is good",
+  ],
+  timeout: [
+    "does not answer in time",
+    "See that it runs; where it is far away or busy, give it longer by KEYROW_TRANSIT_TIMEOUT",
+  ],
+  "no-key": [
+    "does not have the Transit key that is asked for",
+    "Check KEYROW_TRANSIT_MOUNT and KEYROW_TRANSIT_KEY: docs/openbao.md says how a key is made",
+  ],
+};
+
 /** What stops a command for want of OpenBao, with the remedy: for one that BAO_ADDR names, or the embedded one. */
-function openBaoAway(named: boolean, cause: unknown): KeyrowError {
+function openBaoAway(named: boolean, cause: KeyrowError): KeyrowError {
+  const fault = cause.cause instanceof OpenBaoFault ? cause.cause : undefined;
+  const [what, remedy] = (named && fault && reasons[fault.kind]) || [
+    "does not answer as it should",
+    named
+      ? "See that it runs and is unsealed, and that its login is good"
+      : "Look into its log in the data directory, and start `npm start -- --openbao` again",
+  ];
   return new KeyrowError("CIPHER_UNAVAILABLE", {
-    message: named
-      ? "The OpenBao that BAO_ADDR names does not answer as it should, so values can't be sealed or opened."
-      : "The embedded OpenBao does not answer as it should, so values can't be sealed or opened.",
-    hint: named
-      ? "See that it runs and is unsealed, and that its login is good; then run this again. What was done stays done."
-      : "Look into its log in the data directory, start `npm start -- --openbao` again, and run this again.",
+    message: `The ${named ? "OpenBao that BAO_ADDR names" : "embedded OpenBao"} ${what}, so values can't be sealed or opened.`,
+    hint: `${remedy}; then run this again. What was done stays done.`,
     cause,
   });
 }

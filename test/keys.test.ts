@@ -249,6 +249,27 @@ openBaoTest("while OpenBao is away the status says so, and a rewrap says what to
   t.regex((await keyrow(["keys", "rotate"], vault)).stderr, away);
 });
 
+openBaoTest("a command names a Transit key that is not there, and an OpenBao that is silent", async (t) => {
+  const bao = await startOpenBao(t);
+  const { env } = await stage(t);
+  // Of somebody who may do everything: other logins are refused what is not there.
+  const vault = { ...env, ...settingsOf(bao.rootAccess) };
+  const mistyped = { ...vault, KEYROW_TRANSIT_KEY: "keyrwo" };
+  for (const args of [["rewrap"], ["keys", "rotate"], ["keys", "rotate", "transit"]]) {
+    const { exitCode, stderr } = await keyrow(args, mistyped);
+    t.is(exitCode, 5);
+    t.regex(
+      stderr,
+      /^error: .* does not have the Transit key that is asked for.*\nhint: check KEYROW_TRANSIT_MOUNT and/,
+    );
+  }
+  const resume = bao.halt();
+  const { exitCode, stderr } = await keyrow(["rewrap"], { ...vault, KEYROW_TRANSIT_TIMEOUT: "300ms" });
+  resume();
+  t.is(exitCode, 5);
+  t.regex(stderr, /^error: .* does not answer in time.*\nhint: .*KEYROW_TRANSIT_TIMEOUT/);
+});
+
 openBaoTest(
   "away from an OpenBao that was restored from an older backup moves what it has; the rest waits",
   async (t) => {

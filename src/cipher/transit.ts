@@ -88,7 +88,7 @@ export function createTransit(parts: TransitParts): Transit {
       else if (length > MOST_TOGETHER) void doubt();
       // Whoever has waited elsewhere already is too impatient to say that it is away.
       else if (spent === 0) breaker.trip(error);
-      throw new KeyrowError("CIPHER_UNAVAILABLE");
+      throw new KeyrowError("CIPHER_UNAVAILABLE", { cause: error });
     } finally {
       patience.spent += Math.max(0, performance.now() - started - allowed);
     }

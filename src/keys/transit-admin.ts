@@ -8,6 +8,8 @@ import { KeyrowError } from "../errors.ts";
 /** Makes the Transit key's next version, and gives its id. Throws CIPHER_UNAVAILABLE and FORBIDDEN. */
 export function rotateTransitKey(access: OpenBaoAccess, place: TransitKey): Promise<string> {
   return withKey(access, place, "rotate", async ({ post, versions }) => {
+    // Told of it first, for OpenBao's refusal to rotate what is not there has no form of its own.
+    await versions();
     await post("rotate", {});
     const after = await versions();
     return after.idOf(after.latest) ?? "";
@@ -76,8 +78,10 @@ async function withKey<T>(
 }
 
 function explained(fault: OpenBaoFault, path: string): KeyrowError {
-  const refused = fault.status === 403 || fault.status === 404;
-  if (!refused) return new KeyrowError("CIPHER_UNAVAILABLE", { cause: fault });
+  if (fault.status !== 403) {
+    const cause = fault.status === 404 ? new OpenBaoFault("no-key", 404) : fault;
+    return new KeyrowError("CIPHER_UNAVAILABLE", { cause });
+  }
   return new KeyrowError("FORBIDDEN", {
     message: `OpenBao does not allow this login to use ${path}.`,
     hint: "Give BAO_TOKEN of somebody who may: docs/openbao.md has the policy for operators.",
