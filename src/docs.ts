@@ -37,7 +37,8 @@ const when: Record<ErrorCode, string> = {
   KEY_MISSING:
     "at the start and in `keyrow system`: rows are sealed under keys that neither the key file nor OpenBao has",
   KEY_NEEDED: "`keyrow keys retire`: rows are still sealed under that key",
-  TRANSIT_UNBOUND: "at the start: OpenBao's key is not derived, so that what it seals would open in any row",
+  TRANSIT_UNBOUND:
+    "at the start: OpenBao's key is not derived, so that what it seals would open in any row, or is of a kind that seals nothing",
   TRANSIT_CONVERGENT:
     "at the start: OpenBao's key has convergent_encryption, so that the database would tell which values are the same",
   DATA_DIRECTORY: "the data directory can't be written, is damaged, or is open to others",

@@ -223,9 +223,11 @@ test.serial("keys of other kinds are refused as well, and one that is not there 
   const make = (key: string, body: object) => own.root({ method: "POST", path: `transit/keys/${key}`, body });
   await make("convergent", { type: "aes256-gcm96", derived: true, convergent_encryption: true });
   await make("pair", { type: "rsa-2048" });
+  await make("signer", { type: "ed25519", derived: true });
   for (const [key, code, hint] of [
     ["convergent", "TRANSIT_CONVERGENT", /without convergent_encryption/],
     ["pair", "TRANSIT_UNBOUND", /derived=true/],
+    ["signer", "TRANSIT_UNBOUND", /type=aes256-gcm96/],
   ] as const) {
     const { transit } = observe(t, own.rootAccess, { mount: "transit", key });
     const error = (await t.throwsAsync(transit.check())) as KeyrowError;

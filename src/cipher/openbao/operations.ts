@@ -130,8 +130,8 @@ export async function probe(key: UsableKey, place: TransitKey): Promise<void> {
 function unfitKey({ mount, key }: TransitKey, why: UnfitKind): KeyrowError {
   if (why === "unbound") {
     return new KeyrowError("TRANSIT_UNBOUND", {
-      message: `The Transit key ${mount}/${key} binds no value to its row: what it seals opens anywhere.`,
-      hint: "Make a key with derived=true, and name it by KEYROW_TRANSIT_KEY.",
+      message: `The Transit key ${mount}/${key} binds no value to its row.`,
+      hint: "Make a key with type=aes256-gcm96 and derived=true, and name it by KEYROW_TRANSIT_KEY.",
     });
   }
   return new KeyrowError("TRANSIT_CONVERGENT", {

@@ -9,17 +9,17 @@ const LAST_SECOND = 253_402_300_799;
 const answer = z.object({
   derived: z.boolean(),
   convergent_encryption: z.boolean().optional(),
+  supports_encryption: z.boolean().optional(),
   latest_version: z.number().int().positive(),
   min_decryption_version: z.number().int().nonnegative(),
-  // When each version was made, in seconds since 1970; retired ones are left out. Of a key pair, which is never derived,
-  // more is told.
+  // When each version was made, in seconds since 1970; retired ones are left out. Of a key pair more is told.
   keys: z.record(z.string(), z.union([z.number().int().positive().max(LAST_SECOND), z.object({})])),
 });
 
 /** The versions of a Transit key, as OpenBao tells them. */
 export interface Versions {
   readonly latest: number;
-  /** Why nothing is sealed under it: where it is not derived it ignores a context without a word. */
+  /** Why nothing is sealed under it: where it is not derived it ignores a context without a word, and some kinds only sign. */
   readonly unfit: UnfitKind | undefined;
   /** The id of a version; undefined where there is none, or it is retired. */
   idOf(version: number): string | undefined;
@@ -30,7 +30,7 @@ export interface Versions {
 export function readVersions(place: TransitKey, data: unknown): Versions {
   const result = answer.safeParse(data);
   if (!result.success) throw new OpenBaoFault("garbage");
-  const { derived, convergent_encryption, latest_version: latest, min_decryption_version: oldest, keys } = result.data;
+  const { latest_version: latest, min_decryption_version: oldest, keys } = result.data;
   // Made once: they are asked for with every value.
   const ids = new Map(
     Object.entries(keys).flatMap(([version, made]) =>
@@ -40,7 +40,7 @@ export function readVersions(place: TransitKey, data: unknown): Versions {
   const idOf = (version: number) => ids.get(version);
   return {
     latest,
-    unfit: derived ? (convergent_encryption ? "convergent" : undefined) : "unbound",
+    unfit: unfitness(result.data),
     idOf,
     state(keyId) {
       const version = versionOf(place, keyId);
@@ -51,6 +51,15 @@ export function readVersions(place: TransitKey, data: unknown): Versions {
       return idOf(version) === keyId ? "held" : "replaced";
     },
   };
+}
+
+function unfitness({
+  derived,
+  convergent_encryption: convergent,
+  supports_encryption: seals,
+}: z.infer<typeof answer>): UnfitKind | undefined {
+  if (!derived || seals === false) return "unbound";
+  return convergent ? "convergent" : undefined;
 }
 
 /** The id of a key's version: mount, key, version, and when that version was made, to the second in UTC. */
