@@ -10,6 +10,7 @@ import { keyrow, stageOperator } from "./helpers/admin.ts";
 import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts";
 import { openBaoTest, settingsOf, startOpenBao } from "./helpers/openbao.ts";
 import { asAdmin } from "./helpers/server.ts";
+import { until } from "./helpers/until.ts";
 import { makeOwner, opened, rowsOf, store, worker } from "./reseal/stage.ts";
 
 /** An operator's stage, with what keys, rows and their owner are made of. */
@@ -247,6 +248,30 @@ openBaoTest("while OpenBao is away the status says so, and a rewrap says what to
     /^error: the OpenBao that BAO_ADDR names does not answer as it should.*\nhint: see that it runs and is unsealed/;
   t.regex(moved.stderr, away);
   t.regex((await keyrow(["keys", "rotate"], vault)).stderr, away);
+});
+
+openBaoTest("of two versions that are retired at once, the older one's retirement takes none back", async (t) => {
+  const bao = await startOpenBao(t);
+  const { database, env } = await stage(t);
+  const vault = { ...env, ...settingsOf(bao.operatorAccess) };
+  const { transit } = observe(t, bao.access, bao.transitKey);
+  const oldest = await transit.current();
+  for (const _ of [2, 3]) await keyrow(["keys", "rotate"], vault);
+  const path = "transit/keys/keyrow";
+  const other = await database.pool("postgres").connect();
+  await other.query("begin; select pg_advisory_xact_lock(hashtextextended('keyrow keys retire transit/keyrow', 0))");
+  const retiring = keyrow(["keys", "retire", oldest], vault);
+  await until(async () => {
+    const { rows } = await other.query("select from pg_locks where locktype = 'advisory' and not granted");
+    return rows.length > 0;
+  });
+  await bao.root({ method: "POST", path: `${path}/config`, body: { min_decryption_version: 3 } });
+  await other.query("commit");
+  other.release();
+  const { stderr, exitCode } = await retiring;
+  t.deepEqual([exitCode, /retired already/.test(stderr)], [2, true], stderr);
+  const { data } = await bao.root({ method: "GET", path });
+  t.is((data as { min_decryption_version: number }).min_decryption_version, 3);
 });
 
 openBaoTest("a command names a Transit key that is not there, and an OpenBao that is silent", async (t) => {

@@ -71,19 +71,25 @@ export function retire(config: Config, keyId: string): Promise<void> {
     if (keyId === (await newestOf(ring))) throw sealing();
     if (keyId === (await local?.current())) throw sealing(openBao === undefined ? "" : " local");
     if (openBao !== undefined && versionOf(openBao.place, keyId) !== undefined) {
-      const { place } = openBao;
+      const { operator, place } = openBao;
       const retired = versionOf(place, keyId) ?? 0;
-      // OpenBao retires all older versions with it.
-      await refuseWhileNeeded(config, (id) => (versionOf(place, id) ?? Number.POSITIVE_INFINITY) <= retired);
-      return retireTransitVersion(openBao.operator, place, keyId);
+      const retiring = async (client: pg.ClientBase) => {
+        // One at a time: an older version's, were it the later one, would take a newer version's back.
+        const lock = `keyrow keys retire ${place.mount}/${place.key}`;
+        await client.query("select pg_advisory_xact_lock(hashtextextended($1, 0))", [lock]);
+        // OpenBao retires all older versions with it.
+        await refuseWhileNeeded(client, (id) => (versionOf(place, id) ?? Number.POSITIVE_INFINITY) <= retired);
+        await retireTransitVersion(operator, place, keyId);
+      };
+      return withAdmin(config, retiring, COUNTING_MS);
     }
-    const needed = () => refuseWhileNeeded(config, (id) => id === keyId);
+    const needed = () => withAdmin(config, (client) => refuseWhileNeeded(client, (id) => id === keyId), COUNTING_MS);
     if (!(await retireKey(config.keyFile.path, keyId, needed))) throw unknownKey();
   });
 }
 
-async function refuseWhileNeeded(config: Config, needs: (keyId: string) => boolean): Promise<void> {
-  const rows = await withAdmin(config, (client) => countRows(client, needs), COUNTING_MS);
+async function refuseWhileNeeded(client: pg.ClientBase, needs: (keyId: string) => boolean): Promise<void> {
+  const rows = await countRows(client, needs);
   if (rows === 0) return;
   throw new KeyrowError("KEY_NEEDED", {
     message: `${rows} ${rows === 1 ? "row needs" : "rows need"} this key.`,
