@@ -174,6 +174,7 @@ ava("rewrap says what it needs, and is refused for any other login than the work
     [["--to", "nowhere"], /^error: there is no such place to move values to/],
     [["--to", "transit"], /^error: values can't be moved there: no OpenBao is configured/],
     [["--rate", "0"], /^error: .*--rate/],
+    [["--rate", "10000000"], /^error: .*from 1 to 9999999/],
     [["--from-legacy"], /^error: --from-legacy goes with the legacy key/],
     [["--legacy-key-file", "x"], /^error: --from-legacy goes with the legacy key/],
     [["--from-legacy", "--legacy-transit-key", "x"], /^error: that is not the name of a Transit key/],

@@ -87,7 +87,7 @@ export const rewrap = command(
 
 function parseRate(text: string): number {
   if (/^[1-9]\d{0,6}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError("It is a whole number from 1 on.");
+  throw new InvalidArgumentError("It is a whole number from 1 to 9999999.");
 }
 
 function parseTransitKey(text: string): { mount: string; key: string } | undefined {
