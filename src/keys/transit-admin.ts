@@ -2,7 +2,7 @@ import type { OpenBaoAccess, TransitKey } from "../cipher/openbao/access.ts";
 import { createOpenBaoClient } from "../cipher/openbao/client.ts";
 import { OpenBaoFault } from "../cipher/openbao/fault.ts";
 import { createTokenKeeper } from "../cipher/openbao/token.ts";
-import { readVersions, type Versions, versionOf } from "../cipher/openbao/versions.ts";
+import { type Versions, versionOf, versionsOf } from "../cipher/openbao/versions.ts";
 import { KeyrowError } from "../errors.ts";
 
 /** Makes the Transit key's next version, and gives its id. Throws CIPHER_UNAVAILABLE and FORBIDDEN. */
@@ -64,10 +64,8 @@ async function withKey<T>(
     return await work({
       post: async (what, body) =>
         client.call({ method: "POST", path: `${path}/${what}`, token: await tokens.token(), body }),
-      async versions() {
-        const { data } = await client.call({ method: "GET", path, token: await tokens.token() });
-        return readVersions(place, data);
-      },
+      versions: () =>
+        versionsOf(place, async () => (await client.call({ method: "GET", path, token: await tokens.token() })).data),
     });
   } catch (error) {
     throw error instanceof OpenBaoFault ? explained(error, `${path}/${right}`) : error;
@@ -78,10 +76,7 @@ async function withKey<T>(
 }
 
 function explained(fault: OpenBaoFault, path: string): KeyrowError {
-  if (fault.status !== 403) {
-    const cause = fault.status === 404 ? new OpenBaoFault("no-key", 404) : fault;
-    return new KeyrowError("CIPHER_UNAVAILABLE", { cause });
-  }
+  if (fault.status !== 403) return new KeyrowError("CIPHER_UNAVAILABLE", { cause: fault });
   return new KeyrowError("FORBIDDEN", {
     message: `OpenBao does not allow this login to use ${path}.`,
     hint: "Give BAO_TOKEN of somebody who may: docs/openbao.md has the policy for operators.",

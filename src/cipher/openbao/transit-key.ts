@@ -4,7 +4,7 @@ import { MOST_BYTES, type OpenBaoClient } from "./client.ts";
 import { OpenBaoFault } from "./fault.ts";
 import { createGatherer } from "./gather.ts";
 import type { TokenKeeper } from "./token.ts";
-import { readVersions, type Versions } from "./versions.ts";
+import { type Versions, versionsOf } from "./versions.ts";
 
 /** What Transit does with a key. */
 export type Operation = "encrypt" | "decrypt" | "rewrap";
@@ -73,15 +73,10 @@ export function createUsableKey({ client, tokens, place, onCall }: TransitKeyPar
 
   function ask(): Promise<Versions> {
     const since = performance.now();
-    const answer = call("GET", "keys")
-      .then((data) => {
-        const versions = readVersions(place, data);
+    const answer = versionsOf(place, () => call("GET", "keys"))
+      .then((versions) => {
         known = { versions, since };
         return versions;
-      })
-      .catch((error: unknown) => {
-        // So that a mistyped name is told from an OpenBao that is away.
-        throw error instanceof OpenBaoFault && error.status === 404 ? new OpenBaoFault("no-key", 404) : error;
       })
       .finally(() => {
         asking = undefined;

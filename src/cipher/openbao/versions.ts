@@ -26,8 +26,17 @@ export interface Versions {
   state(keyId: string): KeyState;
 }
 
-/** Reads OpenBao's answer about a key; throws an OpenBaoFault where it is none. */
-export function readVersions(place: TransitKey, data: unknown): Versions {
+/** What OpenBao tells of a key that `ask` asks it for; throws an OpenBaoFault, `no-key` where there is none of that name. */
+export async function versionsOf(place: TransitKey, ask: () => Promise<unknown>): Promise<Versions> {
+  try {
+    return readVersions(place, await ask());
+  } catch (error) {
+    // So that a mistyped name is told from an OpenBao that is away.
+    throw error instanceof OpenBaoFault && error.status === 404 ? new OpenBaoFault("no-key", 404) : error;
+  }
+}
+
+function readVersions(place: TransitKey, data: unknown): Versions {
   const result = answer.safeParse(data);
   if (!result.success) throw new OpenBaoFault("garbage");
   const { latest_version: latest, min_decryption_version: oldest, keys } = result.data;
