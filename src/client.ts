@@ -1,4 +1,4 @@
-import { answeredError } from "./client/failure.ts";
+import { answeredError, asPage } from "./client/failure.ts";
 import type { CredentialFragment, CredentialType, Operations, TokenAction } from "./client/generated.ts";
 import { filterOf, isNamed, parseWhich, placeOf, type Which } from "./client/names.ts";
 import { createReveal, notFound, type Place, type Revealed, revealAll } from "./client/reveal.ts";
@@ -133,10 +133,9 @@ export function keyrow(options: ClientOptions) {
       const filter = workspace !== undefined && { filter: { workspaceId: { equalTo: workspace } } };
       for (let after: string | undefined; ; ) {
         const variables = { ...filter, ...(after !== undefined && { after }) };
-        const page = present(whole(await send("List", variables, { signal })).userCredentials);
+        const page = asPage(present(whole(await send("List", variables, { signal })).userCredentials));
         const rows = nodesOf(page);
         yield* rows;
-        if (!page.pageInfo) throw new KeyrowError("NO_KEYROW");
         const { hasNextPage, endCursor } = page.pageInfo;
         if (!hasNextPage || endCursor === null) return;
         if (rows.length === 0 || endCursor === after) {

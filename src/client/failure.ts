@@ -24,6 +24,12 @@ export function answeredError(
   });
 }
 
+/** A page of an answer as it was asked for; throws NO_KEYROW for anything else, for a server can answer what it likes. */
+export function asPage<T extends { readonly nodes: readonly unknown[]; readonly pageInfo: object }>(page: T): T {
+  if (Array.isArray(page?.nodes) && page.pageInfo) return page;
+  throw new KeyrowError("NO_KEYROW");
+}
+
 /** A text as far as somebody would read it. */
 function cut(text: string): string {
   return text.length > 1_000 ? `${text.slice(0, 1_000)}…` : text;

@@ -1,5 +1,5 @@
 import { KeyrowError } from "../errors.ts";
-import { type AnsweredError, answeredError } from "./failure.ts";
+import { type AnsweredError, answeredError, asPage } from "./failure.ts";
 import type { RevealQuery, UserCredentialFilter } from "./generated.ts";
 import {
   filterOf,
@@ -39,12 +39,11 @@ function outcomesOf(
 ): Outcome[] {
   const whole = errors.find(({ path = [] }) => path[0] === "userCredentials" && path.length < 4);
   if (connection === null || whole !== undefined) throw answeredError(whole ?? errors[0] ?? {});
-  // A server can answer anything.
-  if (!Array.isArray(connection?.nodes) || !connection.pageInfo) throw new KeyrowError("NO_KEYROW");
-  if (connection.pageInfo.hasNextPage) {
+  const { nodes, pageInfo } = asPage(connection);
+  if (pageInfo.hasNextPage) {
     throw new KeyrowError("LIMIT_EXCEEDED", { message: `More than ${MOST} credentials match.`, hint: "Name fewer." });
   }
-  return connection.nodes.flatMap((node, index) => {
+  return nodes.flatMap((node, index) => {
     if (node === null) return [];
     // Its name may become a variable, and its value what a program runs.
     if (!isAsked(node)) throw unasked();
