@@ -95,6 +95,10 @@ export function wrap(text: string, width: number): string[] {
 
 /** How many columns help may take: those of the terminal, at most 100 for the eye; 80 where there is none. */
 export function helpWidth(stream: NodeJS.WriteStream): number {
-  // Some terminals say that they have no columns at all.
-  return Math.max(40, Math.min(stream.columns || 80, 100));
+  return Math.max(40, Math.min(columnsOf(stream), 100));
+}
+
+/** How many columns a terminal has: 80 where it does not say, or says that it has none at all. */
+export function columnsOf(stream: NodeJS.WriteStream): number {
+  return stream.columns || 80;
 }

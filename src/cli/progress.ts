@@ -1,10 +1,9 @@
 import { coloured } from "../colour.ts";
+import { columnsOf } from "./command.ts";
 
 const MOST_WIDTH = 30;
 const LEAST_WIDTH = 5;
 const EVERY_MS = 5_000;
-// Where a terminal does not say how wide it is.
-const COLUMNS = 80;
 
 /** Shows how far something long is, on standard error. */
 export interface ProgressBar {
@@ -39,7 +38,7 @@ export function createProgressBar(title: string, stream: NodeJS.WriteStream = pr
 /** One line of the terminal and no more: one that wraps can't be redrawn. */
 function fitted(stream: NodeJS.WriteStream, title: string, share: number, numbers: string): string {
   // The last column stays free, for some terminals wrap there.
-  const columns = (stream.columns || COLUMNS) - 1;
+  const columns = columnsOf(stream) - 1;
   const width = Math.min(MOST_WIDTH, columns - `${title}    ${numbers}`.length);
   if (width < LEAST_WIDTH) return `${title}  ${numbers}`.slice(0, columns);
   const filled = Math.min(width, Math.round(width * share));

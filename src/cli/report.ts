@@ -73,8 +73,11 @@ async function toldOf(error: unknown): Promise<Told> {
 }
 
 function hinted(error: KeyrowError): KeyrowError {
-  const { code, message, status, cause, hint = hints[code] } = error;
-  return hint === undefined ? error : new KeyrowError(code, { message, hint, status, cause });
+  const { code, message, status, cause } = error;
+  const hint = hints[code];
+  return error.hint !== undefined || hint === undefined
+    ? error
+    : new KeyrowError(code, { message, hint, status, cause });
 }
 
 function usageOf({ message: text, help = "keyrow --help" }: CommanderError & { help?: string }): KeyrowError {
