@@ -58,23 +58,20 @@ export async function setUpRoles(url: string, passwords: LoginPasswords): Promis
   await withConnection(url, async (client) => {
     for (const [login, password] of Object.entries(passwords)) {
       await client.query(`alter role ${login} password '${scramVerifier(password)}'`);
-      // A login may change its own defaults, and so may whoever had its password; those in one database as well.
+      // A login may change its own defaults, and so may whoever had its password.
       await client.query(`alter role ${login} reset all`);
-      for (const database of await databasesWithDefaults(client, login)) {
-        await client.query(`alter role ${login} in database ${client.escapeIdentifier(database)} reset all`);
-      }
+    }
+    // Those in one database as well.
+    const { rows } = await client.query<{ login: string; database: string }>(
+      `select r.rolname as login, d.datname as database from pg_catalog.pg_db_role_setting s
+       join pg_catalog.pg_roles r on r.oid = s.setrole join pg_catalog.pg_database d on d.oid = s.setdatabase
+       where r.rolname = any ($1)`,
+      [Object.keys(passwords)],
+    );
+    for (const { login, database } of rows) {
+      await client.query(`alter role ${login} in database ${client.escapeIdentifier(database)} reset all`);
     }
   });
-}
-
-/** The databases in which a login has defaults of its own. */
-async function databasesWithDefaults(client: pg.Client, login: string): Promise<string[]> {
-  const { rows } = await client.query<{ name: string }>(
-    `select d.datname as name from pg_catalog.pg_db_role_setting s
-     join pg_catalog.pg_database d on d.oid = s.setdatabase where s.setrole = $1::text::regrole`,
-    [login],
-  );
-  return rows.map(({ name }) => name);
 }
 
 /** Makes the database if it is missing; true where it was made. `url`: a login with CREATEDB, in another database. */
