@@ -35,8 +35,7 @@ export const ExposedTablesPlugin: GraphileConfig.Plugin = {
       classCodecName(previous, { schema }, details) {
         const { pgClass } = details;
         const stock = previous?.(details) ?? pgClass.relname;
-        const table = { schemaName: pgClass.getNamespace()?.nspname ?? "", name: pgClass.relname };
-        return exposedColumns(schema ?? {}, table) ? stock : `${stock}_${pgClass._id}`;
+        return exposedColumns(schema ?? {}, placeOf(pgClass)) ? stock : `${stock}_${pgClass._id}`;
       },
       // And `UserRole` from `user_role`: the API's name for a type is without the underscore again.
       typeCodecName(previous, _preset, details) {
@@ -56,9 +55,7 @@ export const ExposedTablesPlugin: GraphileConfig.Plugin = {
         before: ["PgFakeConstraintsPlugin", "PgEnumTablesPlugin", "PgRemoveExtensionResourcesPlugin"],
         callback({ resolvedPreset: { schema } }, { introspection }) {
           const own = (table: PgClass | undefined) =>
-            table !== undefined &&
-            exposedColumns(schema ?? {}, { schemaName: table.getNamespace()?.nspname ?? "", name: table.relname }) ===
-              "all";
+            table !== undefined && exposedColumns(schema ?? {}, placeOf(table)) === "all";
           const { classes, attributes, constraints, types, procs, namespaces } = introspection;
           for (const one of [
             ...classes.filter((table) => !own(table)),
@@ -150,6 +147,10 @@ function collect(codec: PgCodec | null | undefined, into: Set<PgCodec>): void {
   if (!codec || into.has(codec)) return;
   into.add(codec);
   for (const part of [codec.arrayOfCodec, codec.domainOfCodec, codec.rangeOfCodec]) collect(part, into);
+}
+
+function placeOf(table: PgClass): { schemaName: string; name: string } {
+  return { schemaName: table.getNamespace()?.nspname ?? "", name: table.relname };
 }
 
 /** Whether all of these columns are exposed: a relation or a lookup tells of those that it goes by. */

@@ -29,8 +29,8 @@ export function limitFindings(facts: Facts): Finding[] {
 }
 
 /** Policies on a table without row level security are there, and bind nobody. */
-function unsecured({ name, ordinary, rowSecurity }: Table): Finding[] {
-  if (rowSecurity || !ordinary) return [];
+function unsecured({ name, rowSecurity }: Table): Finding[] {
+  if (rowSecurity) return [];
   return [
     {
       name: `security.${name}`,
