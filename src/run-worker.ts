@@ -7,7 +7,10 @@ import { createRing } from "./ring.ts";
 import { interruption } from "./signals.ts";
 import { openWorkerDatabase } from "./worker-database.ts";
 
-/** Heals in the background until a signal ends it. Throws CONFIG_INVALID, TRANSIT_UNBOUND, TRANSIT_CONVERGENT and what the database throws. */
+/**
+ * Heals in the background until a signal ends it. Throws CONFIG_INVALID, TRANSIT_UNBOUND, TRANSIT_CONVERGENT, and what the
+ * database throws.
+ */
 export async function runWorker(config: Config): Promise<void> {
   const interrupted = interruption();
   const { workerDatabaseUrl, openBao: access, transitKey: place, keyFile, fallback } = config;

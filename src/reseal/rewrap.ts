@@ -59,7 +59,8 @@ export const BATCH = 200;
 
 /**
  * Moves all values that open here to the newest key of the one that seals, or of the one that was asked for, and legacy
- * values where their key is given. Throws TRANSIT_UNBOUND, TRANSIT_CONVERGENT, and CIPHER_UNAVAILABLE; what was moved stays moved.
+ * values where their key is given. Throws TRANSIT_UNBOUND, TRANSIT_CONVERGENT and CIPHER_UNAVAILABLE; what was moved stays
+ * moved.
  */
 export function rewrap(config: Config, options: RewrapOptions): Promise<RewrapResult> {
   return withCommandRing(config, "WORKER_DATABASE_URL", (ring) =>
