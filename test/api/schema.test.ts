@@ -35,6 +35,17 @@ test.before(async () => {
 });
 test.after.always(() => database?.drop());
 
+/** The schema of a database to which an application has done this. */
+async function schemaWith(sql: string): Promise<GraphQLSchema> {
+  const adopted = await createTestDatabase();
+  try {
+    await adopted.pool("postgres").query(sql);
+    return await schemaOf(adopted);
+  } finally {
+    await adopted.drop();
+  }
+}
+
 /** The schema as the server makes it of a database. */
 async function schemaOf(of: TestDatabase): Promise<GraphQLSchema> {
   const pool = createPool(of.url("keyrow_authenticator"));
@@ -189,30 +200,23 @@ test("every type, field, argument and input has a description", (t) => {
 });
 
 test("every label of an application's enum has a name of its own, whatever PostgreSQL lets it be", async (t) => {
-  const adopted = await createTestDatabase();
-  try {
-    await adopted.pool("postgres").query(`
+  const found = await schemaWith(`
       alter table public.workspace_members alter role drop default, alter role type text;
       create type public."team's roles" as enum (
         'OWNER', 'a_b', 'a-b', 'a b', 'a_b2', '9 lives', '--x', 'true', 'éd', 'ed', '日本', '☂', '__y', '', '>=');
       alter table public.workspace_members alter role type public."team's roles" using 'OWNER'`);
-    const member = (await schemaOf(adopted)).getType("WorkspaceMember");
-    const role = isObjectType(member) ? getNamedType(member.getFields().role?.type) : undefined;
-    t.is(role?.name, "TeamsRoles");
-    t.deepEqual(isEnumType(role) && Object.fromEntries(role.getValues().map(({ name, value }) => [value, name])), {
-      ...{ OWNER: "OWNER", a_b: "a_b", "a-b": "a_b3", "a b": "a_b4", a_b2: "a_b2", "9 lives": "_9_lives", "--x": "_x" },
-      ...{ true: "_true", éd: "ed2", ed: "ed", 日本: "Ri_Ben", "☂": "_", __y: "_y", "": "_EMPTY_" },
-      ">=": "GREATER_THAN_OR_EQUAL",
-    });
-  } finally {
-    await adopted.drop();
-  }
+  const member = found.getType("WorkspaceMember");
+  const role = isObjectType(member) ? getNamedType(member.getFields().role?.type) : undefined;
+  t.is(role?.name, "TeamsRoles");
+  t.deepEqual(isEnumType(role) && Object.fromEntries(role.getValues().map(({ name, value }) => [value, name])), {
+    ...{ OWNER: "OWNER", a_b: "a_b", "a-b": "a_b3", "a b": "a_b4", a_b2: "a_b2", "9 lives": "_9_lives", "--x": "_x" },
+    ...{ true: "_true", éd: "ed2", ed: "ed", 日本: "Ri_Ben", "☂": "_", __y: "_y", "": "_EMPTY_" },
+    ">=": "GREATER_THAN_OR_EQUAL",
+  });
 });
 
 test("types and tables of an application's may have any name, if no column of the API has them", async (t) => {
-  const adopted = await createTestDatabase();
-  try {
-    await adopted.pool("postgres").query(`
+  const found = await schemaWith(`
       create type public.machine as enum ('lathe');
       create type public.token as enum ('coin');
       create type public."UserRole" as enum ('A');
@@ -231,16 +235,11 @@ test("types and tables of an application's may have any name, if no column of th
       create table public.queries (id int primary key);
       alter table public.users add column kind public.machine;
       create function public.f(m public.machine, c public."Cursor") returns public.page_info language sql as 'select null::public.page_info'`);
-    t.is(print(await schemaOf(adopted)), print(schema));
-  } finally {
-    await adopted.drop();
-  }
+  t.is(print(found), print(schema));
 });
 
 test("smart tags in an application's comments are not for this API", async (t) => {
-  const adopted = await createTestDatabase();
-  try {
-    await adopted.pool("postgres").query(`
+  const found = await schemaWith(`
       create table public.kinds (kind text primary key, label text);
       comment on table public.kinds is '@enum';
       comment on table public.users is E'@name people\\n@behavior -*\\nA person with credentials.';
@@ -249,16 +248,11 @@ test("smart tags in an application's comments are not for this API", async (t) =
       comment on constraint workspace_members_user_id_fkey on public.workspace_members is '@fieldName person';
       comment on type public."WorkspaceMemberRole" is
         E'@name Rank\\nWhat a member may do in a workspace: owners and admins manage its credentials.'`);
-    t.is(print(await schemaOf(adopted)), print(schema));
-  } finally {
-    await adopted.drop();
-  }
+  t.is(print(found), print(schema));
 });
 
 test("what an application adds to public is not exposed, whatever is granted on it", async (t) => {
-  const busy = await createTestDatabase();
-  try {
-    await busy.pool("postgres").query(`
+  const now = await schemaWith(`
       create table public.intruders (id uuid primary key, credential_id uuid references public.user_credentials (id), owner_id uuid references public.users (id), secret text);
       create view public.intruding_view as select id, encrypted_value, key_id from public.user_credentials;
       create materialized view public.intruding_matview as select 1 as id;
@@ -285,19 +279,15 @@ test("what an application adds to public is not exposed, whatever is granted on 
       grant all on all tables in schema public to keyrow_user;
       grant execute on all functions in schema public to keyrow_user;
       grant usage on type public.intruding_composite, public.intruding_enum, public.intruding_domain to keyrow_user;`);
-    const now = await schemaOf(busy);
-    const lines = print(now).split("\n");
-    t.deepEqual(
-      lines.filter((line) => /intrud|encrypted_?value|phone|bill|email/i.test(line)),
-      [],
-    );
-    // Grants on the exposed tables do open inputs; the allowlist and the tags decide which.
-    const mutations = Object.keys(now.getMutationType()?.getFields() ?? {});
-    t.deepEqual(
-      mutations.filter((name) => !/UserCredentials?$|Token$/.test(name)),
-      [],
-    );
-  } finally {
-    await busy.drop();
-  }
+  const lines = print(now).split("\n");
+  t.deepEqual(
+    lines.filter((line) => /intrud|encrypted_?value|phone|bill|email/i.test(line)),
+    [],
+  );
+  // Grants on the exposed tables do open inputs; the allowlist and the tags decide which.
+  const mutations = Object.keys(now.getMutationType()?.getFields() ?? {});
+  t.deepEqual(
+    mutations.filter((name) => !/UserCredentials?$|Token$/.test(name)),
+    [],
+  );
 });
