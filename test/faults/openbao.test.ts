@@ -201,10 +201,15 @@ test.serial("a request with many values does not wait for each of them on an Ope
   const ms = performance.now() - started;
   t.deepEqual(codes, []);
   t.is(Object.keys(data).length, 15);
-  // Each of them just in time, and fifteen would be over eight seconds; a busy machine is slow besides.
-  t.true(ms < 5_000, `${ms} ms`);
   const { transit, local } = await it.census();
   t.is(transit + local, 16, "each is sealed");
+  t.true(transit <= 2, "one besides that of before: the second was too slow with it");
+  // The same beside an OpenBao that is not slow is what the machine takes.
+  door.set("none");
+  const again = performance.now();
+  await it.server.query(it.user, `mutation { ${fields.join("\n")} }`);
+  const machine = performance.now() - again;
+  t.true(ms - machine < MOST_MS, `${ms} ms, ${machine} ms`);
 });
 
 async function during(t: ExecutionContext, it: Stage): Promise<void> {
