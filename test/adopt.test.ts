@@ -20,7 +20,7 @@ import {
 } from "./adopt/application.ts";
 import { post } from "./helpers/server.ts";
 import { hasPostgres15 } from "./helpers/system-postgres.ts";
-import { listening } from "./helpers/until.ts";
+import { addressOf } from "./helpers/until.ts";
 import { cells, statement } from "./policies/matrix.ts";
 import { ids, limitsOf, outcome, personas, rolledBack, world } from "./policies/world.ts";
 
@@ -97,15 +97,6 @@ async function adopted(t: ExecutionContext, server: Server): Promise<Env> {
 
 /** A token of a user. */
 const tokenOf = createSigner({ key: secretKey(JWT_SECRET), audience: "keyrow", issuer: undefined, userClaim: "sub" });
-
-/** The address that a server says in its log once it listens. */
-function addressOf(serving: ReturnType<typeof keyrow>): Promise<string> {
-  let log = "";
-  serving.stderr?.on("data", (chunk) => {
-    log += chunk;
-  });
-  return listening(() => log);
-}
 
 /** The policy matrix, with claims as the application sets them, each cell in a transaction that is rolled back. */
 async function matrixHolds(t: ExecutionContext, server: Server): Promise<void> {

@@ -13,7 +13,7 @@ import { cli, surroundings } from "./helpers/command.ts";
 import { snapshot } from "./helpers/migrations.ts";
 import { post } from "./helpers/server.ts";
 import { hasPostgres15, postgres15Bin, startPostgres15 } from "./helpers/system-postgres.ts";
-import { listening } from "./helpers/until.ts";
+import { addressOf } from "./helpers/until.ts";
 
 // Does what docs/backup.md says: its blocks are what is run here, with pg_dump and pg_restore of PostgreSQL 15.
 
@@ -150,12 +150,8 @@ async function serving<T>(
     timeout: 120_000,
     forceKillAfterDelay: 5_000,
   });
-  let log = "";
-  child.stderr?.on("data", (chunk) => {
-    log += chunk;
-  });
   try {
-    return await work(await listening(() => log));
+    return await work(await addressOf(child));
   } finally {
     child.kill("SIGTERM");
     await child;

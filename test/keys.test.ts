@@ -8,6 +8,7 @@ import { createLocalCipher } from "../src/cipher/local.ts";
 import { observe } from "./cipher/openbao.ts";
 import { keyrow, stageOperator } from "./helpers/admin.ts";
 import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts";
+import { waiters } from "./helpers/locks.ts";
 import { openBaoTest, settingsOf, startOpenBao } from "./helpers/openbao.ts";
 import { asAdmin } from "./helpers/server.ts";
 import { until } from "./helpers/until.ts";
@@ -262,10 +263,7 @@ openBaoTest("of two versions that are retired at once, the older one's retiremen
   const other = await database.pool("postgres").connect();
   await other.query("begin; select pg_advisory_xact_lock(hashtextextended('keyrow keys retire transit/keyrow', 0))");
   const retiring = keyrow(["keys", "retire", oldest], vault);
-  await until(async () => {
-    const { rows } = await other.query("select from pg_locks where locktype = 'advisory' and not granted");
-    return rows.length > 0;
-  });
+  await until(async () => (await waiters(other, "advisory")).length > 0);
   await bao.root({ method: "POST", path: `${path}/config`, body: { min_decryption_version: 3 } });
   await other.query("commit");
   other.release();

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { LONG_DOCUMENT } from "../src/limits.ts";
 import { ownSigningKey } from "../src/signing-key.ts";
+import { waiters } from "./helpers/locks.ts";
 import { type Answer, makeUser, post, startTestServer, type TestServer } from "./helpers/server.ts";
 import { until } from "./helpers/until.ts";
 
@@ -35,10 +36,8 @@ async function holdingUp<T>(
   await client.query("begin; lock table public.workspaces in access exclusive mode");
   try {
     return await work(async (statements) => {
-      const waiting =
-        "select count(*)::int as n from pg_locks where not granted and database = (select oid from pg_database where datname = current_database())";
       await until(
-        async () => (await client.query(waiting)).rows[0].n === statements,
+        async () => (await waiters(client)).length === statements,
         () => `${statements} statements to wait`,
       );
     });

@@ -18,7 +18,7 @@ import { makeTemporaryDirectory, removeWithServers } from "./helpers/cluster.ts"
 import { cli, surroundings } from "./helpers/command.ts";
 import { post } from "./helpers/server.ts";
 import { hasPostgres15, startPostgres15 } from "./helpers/system-postgres.ts";
-import { listening } from "./helpers/until.ts";
+import { addressOf } from "./helpers/until.ts";
 
 const user = "00000000-0000-4000-8000-00000000000a";
 const JWT_SECRET = "a-secret-of-forty-eight-bytes-for-this-test-only";
@@ -149,15 +149,6 @@ async function servesAdmins(t: ExecutionContext, server: Server, env: Record<str
   // Who makes roles could give themselves what runs programs, and so could a function of the application's in their name.
   const { stderr } = await asAdmin(["system", "list"], { ...admin, ADMIN_DATABASE_URL: server.url("dba", "app") });
   t.regex(stderr, /^error: the login dba (may make roles, and before PostgreSQL 16|may not become keyrow_admin)/);
-}
-
-/** The address that a server says in its log once it listens. */
-function addressOf(serving: ReturnType<typeof keyrow>): Promise<string> {
-  let log = "";
-  serving.stderr?.on("data", (chunk) => {
-    log += chunk;
-  });
-  return listening(() => log);
 }
 
 async function refusesLogins(t: ExecutionContext, server: Server, env: Record<string, string>): Promise<void> {

@@ -7,7 +7,7 @@ import { secretKey } from "../../src/jwt-key.ts";
 import { createSigner } from "../../src/token.ts";
 import { makeTemporaryDirectory, removeWithServers } from "../helpers/cluster.ts";
 import { cli, surroundings } from "../helpers/command.ts";
-import { listening } from "../helpers/until.ts";
+import { addressIn } from "../helpers/until.ts";
 
 const JWT_SECRET = "a-secret-of-forty-eight-bytes-for-these-tests-only";
 const sign = createSigner({ key: secretKey(JWT_SECRET), audience: "keyrow", issuer: undefined, userClaim: "sub" });
@@ -66,7 +66,7 @@ export async function serve(
     log += chunk;
   });
   return {
-    url: await listening(() => log),
+    url: await addressIn(() => log),
     token: (userId, expiresIn = 24 * 60 * 60) => sign({ userId, expiresIn }),
     log: () => log,
     async moveClock(ms) {

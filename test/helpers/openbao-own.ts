@@ -4,12 +4,12 @@ import { once } from "node:events";
 import { mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import type { ExecutionContext } from "ava";
 import { execa } from "execa";
 import { CONFIGURATION, PID_FILE } from "../../src/embedded/openbao/configuration.ts";
 import { makeTemporaryDirectory, removeWithServers } from "./cluster.ts";
 import { openBaoProgram } from "./openbao-program.ts";
+import { until } from "./until.ts";
 
 /** Whether `openssl` is there, to make certificates with: Node can't. */
 export const canHaveCertificates = ((): boolean => {
@@ -65,20 +65,22 @@ export async function startOwnOpenBao(t: ExecutionContext, { tls }: { tls: boole
     execa(program, args, { env: as, extendEnv: false, reject: false, timeout: 30_000 });
   const admin = () => ({ ...env, BAO_TOKEN: token });
   /** Waits until a command ends with this code; gives what it printed. */
-  async function until(code: number, args: readonly string[], as: Record<string, string> = admin()): Promise<string> {
-    for (const deadline = Date.now() + 60_000; Date.now() < deadline; await delay(50)) {
-      const { exitCode, stdout } = await bao(args, as);
-      if (exitCode === code) return stdout;
-    }
-    throw new Error(`bao ${args.join(" ")} does not come to its end`);
+  function ending(code: number, args: readonly string[], as: Record<string, string> = admin()): Promise<string> {
+    return until(
+      async () => {
+        const { exitCode, stdout } = await bao(args, as);
+        return exitCode === code && stdout;
+      },
+      () => `bao ${args.join(" ")} to end with ${code}`,
+    );
   }
   async function start(): Promise<void> {
     server = spawn(program, ["server", `-config=${join(home, CONFIGURATION)}`], { cwd: home, stdio: "ignore" });
     // 2: it answers, and is not initialized.
-    await until(2, ["status"]);
+    await ending(2, ["status"]);
     const how = ["-recovery-shares=1", "-recovery-threshold=1", "-format=json"];
-    token = JSON.parse(await until(0, ["operator", "init", ...how])).root_token;
-    await until(0, ["secrets", "list"]);
+    token = JSON.parse(await ending(0, ["operator", "init", ...how])).root_token;
+    await ending(0, ["secrets", "list"]);
   }
   async function kill(): Promise<void> {
     if (server === undefined || server.exitCode !== null || server.signalCode !== null) return;
@@ -95,7 +97,7 @@ export async function startOwnOpenBao(t: ExecutionContext, { tls }: { tls: boole
     directory,
     admin,
     async until(as, ...args) {
-      await until(0, args, as);
+      await ending(0, args, as);
     },
     kill,
     async loseData() {

@@ -2,10 +2,10 @@ import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { chownSync, existsSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import { chooseAccount } from "../../src/embedded/account.ts";
 import { withConnection } from "../../src/setup.ts";
 import { makeTemporaryDirectory, removeWithServers } from "./cluster.ts";
+import { until } from "./until.ts";
 
 /** Where the system's PostgreSQL 15 has its programs: the server's, psql, pg_dump and pg_restore. */
 export const postgres15Bin = "/usr/lib/postgresql/15/bin";
@@ -37,14 +37,11 @@ export async function startPostgres15(): Promise<{
     await exited;
     await removeWithServers(directory);
   };
-  for (const deadline = Date.now() + 30_000; ; await delay(20)) {
-    try {
-      await withConnection(url("postgres", "postgres"), (client) => client.query("select"));
-      return { url, stop };
-    } catch (error) {
-      if (Date.now() < deadline) continue;
-      await stop();
-      throw error;
-    }
+  try {
+    await until(() => withConnection(url("postgres", "postgres"), (client) => client.query("select")));
+    return { url, stop };
+  } catch (error) {
+    await stop();
+    throw error;
   }
 }

@@ -1,3 +1,4 @@
+import type { Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 
 // A busy machine is slow, and only what never comes about costs so much.
@@ -24,8 +25,17 @@ export async function until<T>(
   throw new Error(`waited too long for ${what()}`, { cause });
 }
 
+/** The address that a process serves at, as it says on standard error once it listens. */
+export function addressOf({ stderr }: { readonly stderr: Readable | null | undefined }): Promise<string> {
+  let log = "";
+  stderr?.on("data", (chunk) => {
+    log += chunk;
+  });
+  return addressIn(() => log);
+}
+
 /** The address that a server says in its log once it listens. */
-export async function listening(log: () => string): Promise<string> {
+export async function addressIn(log: () => string): Promise<string> {
   const line = await until(
     () =>
       log()

@@ -3,6 +3,7 @@ import test, { type ExecutionContext } from "ava";
 import type pg from "pg";
 import { withConnection } from "../../src/setup.ts";
 import type { TestDatabase } from "../helpers/database.ts";
+import { waiters } from "../helpers/locks.ts";
 import { asAdmin, makeUser, startTestServer, type TestServer } from "../helpers/server.ts";
 import { until } from "../helpers/until.ts";
 import { asRecorded, type Made, makeCredentials, recordedReveals, replaceReveal, revealOne } from "./credentials.ts";
@@ -135,9 +136,7 @@ for (const [title, doIt, undoIt, code] of sabotages) {
 
 /** Waits until a server process of the database waits for the lock that the test holds; gives its pid. */
 function waiting(client: pg.Client): Promise<number> {
-  const locks =
-    "select pid from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())";
-  return until(async () => (await client.query<{ pid: number }>(locks)).rows[0]?.pid);
+  return until(async () => (await waiters(client, "advisory"))[0]);
 }
 
 const ends: Array<[title: string, deferred: boolean, end: string, code: string]> = [
