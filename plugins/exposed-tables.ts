@@ -37,14 +37,15 @@ export const ExposedTablesPlugin: GraphileConfig.Plugin = {
         const stock = previous?.(details) ?? pgClass.relname;
         return exposedColumns(schema ?? {}, placeOf(pgClass)) ? stock : `${stock}_${pgClass._id}`;
       },
-      // And `UserRole` from `user_role`: the API's name for a type is without the underscore again.
+      // So does that of a type: an application's may be called as PostgreSQL's own, but for capitals (`Text`), or as another.
       typeCodecName(previous, _preset, details) {
-        const name = details.pgType.typname.replace(/^_/, "");
-        const stock = previous?.(details) ?? name;
-        return /^[A-Z]/.test(name) ? stock : `${stock}_`;
+        const { _id: oid, typname } = details.pgType;
+        return `${previous?.(details) ?? typname}_${oid}`;
       },
+      // The API's name is without the number again.
       scalarCodecTypeName(previous, _preset, codec) {
-        return (previous?.(codec) ?? codec.name).replace(/_$/, "");
+        const name = codec.name.replace(new RegExp(`_${codec.extensions?.oid}$`), "");
+        return previous?.({ ...codec, name }) ?? name;
       },
     },
   },

@@ -221,12 +221,17 @@ test("types and tables of an application's may have any name, if no column of th
       create type public.token as enum ('coin');
       create type public."UserRole" as enum ('A');
       create type public.user_role as enum ('b');
+      create type public."user-role" as enum ('c');
+      create type public."Text" as enum ('d');
+      create type public."Interval" as enum ('DAY');
+      create type public.json_2 as enum ('e');
+      create domain public."UUID" as uuid;
       create type public."Cursor" as enum ('c');
       create domain public.datetime as timestamptz;
       create domain public."Query" as jsonb;
       create type public.page_info as range (subtype = int8);
       create type public.mutation as (id int);
-      create table public.tokens (id int primary key, t token[], r "UserRole", q user_role, s "UserRole"[], u user_role[], c "Cursor", m mutation, i page_info);
+      create table public.tokens (id int primary key, t token[], r "UserRole", q user_role, s "UserRole"[], u user_role[], x "Text", y "Interval"[], w "user-role", z json_2, a "UUID", c "Cursor", m mutation, i page_info);
       create table public.machines (id int primary key, kind machine, at datetime, q "Query"[]);
       create table public."user" (id int primary key);
       create table public."Users" (id int primary key);
